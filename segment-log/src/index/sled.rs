@@ -1,0 +1,112 @@
+//! The index in sled.
+//!
+//! sled's `flush` is no fsync, and its files may be cut or damaged by a power cut; it may even panic on them. Nothing is lost with it: entries carry
+//! checksums, the marker counts them, and what sled lost is scanned again. So it is never flushed on purpose (its own thread writes twice a second), a
+//! panic in it is an error like any other, and a store that is damaged or has outgrown its bound is removed.
+//!
+//! Keys: seq as `u64` big-endian, value 24 bytes; the marker under `m`. Memory: an 8 MiB cache. Disk: at most 64 MiB plus 1 KiB per entry, checked when
+//! the log loads it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use federation_proto::identity::Seq;
+
+use super::{Index, IndexError, IndexUpdate, IndexValue};
+
+const MARKER_KEY: &[u8] = b"m";
+const CACHE_BYTES: u64 = 8 << 20;
+const DISK_BYTES_BASE: u64 = 64 << 20;
+const DISK_BYTES_PER_ENTRY: u64 = 1 << 10;
+
+/// The index in a directory of sled's, which belongs to it alone: it may be removed at any time.
+pub struct SledIndex {
+    path: PathBuf,
+    db: Option<sled::Db>,
+}
+
+impl SledIndex {
+    /// The index at `path`. Nothing is opened or created before the log, holding its lock, loads it.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), db: None }
+    }
+
+    fn open(&mut self) -> Result<(), IndexError> {
+        let config = sled::Config::new().path(&self.path).cache_capacity(CACHE_BYTES);
+        self.db = Some(guarded("open", || config.open())?);
+        Ok(())
+    }
+
+    fn db(&self) -> Result<&sled::Db, IndexError> {
+        self.db.as_ref().ok_or_else(|| IndexError("sled is not open".to_owned()))
+    }
+}
+
+impl std::fmt::Debug for SledIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledIndex").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Runs a call into sled; its error or its panic is ours to report.
+fn guarded<T>(doing: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(IndexError(format!("sled {doing}: {error}"))),
+        Err(_) => Err(IndexError(format!("sled {doing}: panicked"))),
+    }
+}
+
+impl Index for SledIndex {
+    fn load(&mut self, visit: &mut dyn FnMut(Seq, IndexValue)) -> Result<Option<Vec<u8>>, IndexError> {
+        self.open()?;
+        let db = self.db()?;
+        let (marker, entries) = guarded("read", || {
+            let mut marker = None;
+            let mut entries = 0_u64;
+            for item in db.iter() {
+                let (key, value) = item?;
+                match (<[u8; 8]>::try_from(&*key), IndexValue::try_from(&*value)) {
+                    (Ok(seq), Ok(value)) => visit(Seq(u64::from_be_bytes(seq)), value),
+                    _ if *key == *MARKER_KEY => marker = Some(value.to_vec()),
+                    _ => return Err(sled::Error::Unsupported("an entry that is not ours".to_owned())),
+                }
+                entries += 1;
+            }
+            Ok((marker, entries))
+        })?;
+        let disk_bytes = guarded("measure", || db.size_on_disk())?;
+        if disk_bytes > DISK_BYTES_BASE + entries * DISK_BYTES_PER_ENTRY {
+            return Err(IndexError(format!("sled grew to {disk_bytes} B for {entries} entries")));
+        }
+        Ok(marker)
+    }
+
+    fn clear(&mut self) -> Result<(), IndexError> {
+        if let Some(db) = self.db.take() {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        }
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(IndexError(format!("cannot remove {}: {error}", self.path.display())));
+            }
+            _ => {}
+        }
+        self.open()
+    }
+
+    fn update(&mut self, update: IndexUpdate<'_>) -> Result<(), IndexError> {
+        let db = self.db()?;
+        let mut batch = sled::Batch::default();
+        for seq in update.remove {
+            batch.remove(&seq.0.to_be_bytes());
+        }
+        for (seq, value) in update.put {
+            batch.insert(&seq.0.to_be_bytes(), value.as_slice());
+        }
+        batch.insert(MARKER_KEY, update.marker);
+        guarded("write", || db.apply_batch(batch))
+    }
+}
