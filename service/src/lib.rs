@@ -1,1 +1,45 @@
-//! placeholder
+//! What every Tributary process needs and none should write twice: its configuration, its TLS
+//! identity, its admin endpoint, its shutdown, and what it says about itself.
+//!
+//! | Module | Question it answers |
+//! |---|---|
+//! | [`config`] | What was this process told to do, and on which line is it wrong? |
+//! | [`tls`] | Who am I to my peers, and who are they? |
+//! | [`admin`] | Does data move (`/readyz`), what was counted (`/metrics`, `/ledger`)? |
+//! | [`shutdown`] | When do I stop, and how long may I take? |
+//! | [`observe`] | Where do logs and metrics go? |
+//!
+//! A `main.rs` is then short:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use service::{config, observe, shutdown::Shutdown};
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     listen: config::Listen,
+//! }
+//!
+//! fn start() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//!     let config: Config = config::load("edge.yaml".as_ref(), "TRIBUTARY_EDGE")?;
+//!     observe::init_tracing(false);
+//!     // build a runtime, run until `Shutdown::on_signals()` says so, drain
+//!     Ok(())
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     service::exit_code(start())
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod config;
+mod exit;
+pub mod observe;
+pub mod shutdown;
+pub mod tls;
+
+pub use exit::{EXIT_CONFIG, EXIT_FAILURE, exit_code};
