@@ -76,7 +76,7 @@ macro_rules! serde_as_text {
                     }
                 }
 
-                deserializer.deserialize_str(Text)
+                deserializer.deserialize_any(Text)
             }
         }
     };
