@@ -89,7 +89,7 @@ pub enum TlsError {
 }
 
 const INIT: &str = "create a CA with `tributary-router pki init DIR` and copy its ca.pem here";
-const ISSUE: &str = "issue one with `tributary-router pki issue --edge NAME --tenant TENANT`";
+const ISSUE: &str = "make one with `tributary-router pki issue --edge NAME` (`pki init DIR` for a router)";
 
 impl TlsFiles {
     /// For a client that shows its certificate and checks the server's name and issuer. `alpn`:

@@ -16,6 +16,13 @@ const MAX_CONDITIONS: usize = 128;
 /// A longer reason is cut.
 const MAX_REASON_CHARS: usize = 256;
 
+const CONDITION: &str = "tributary_service_condition";
+
+/// Describes the metric; after the recorder is installed.
+pub(super) fn describe_metrics() {
+    metrics::describe_gauge!(CONDITION, "1 while the condition for data to move holds, else 0");
+}
+
 /// The conditions under which data moves; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
@@ -32,25 +39,22 @@ impl Readiness {
     /// called whenever a part looks; only a change is logged.
     pub fn set(&self, name: &str, state: Result<(), &str>) {
         let now = now();
-        let change = self.conditions.lock().set(now, name, state);
-        let value = if state.is_ok() { 1.0 } else { 0.0 };
+        let mut conditions = self.conditions.lock();
+        let change = conditions.set(now, name, state);
+        if matches!(change, Change::Holds | Change::Fails) {
+            // Under the lock, so that the metric's last value is the condition's.
+            let value = if state.is_ok() { 1.0 } else { 0.0 };
+            metrics::gauge!(CONDITION, "condition" => name.to_owned()).set(value);
+        }
+        drop(conditions);
         match change {
-            Change::None => return,
-            Change::Refused => {
-                tracing::error!(name, "readiness: too many conditions; this one is not reported");
-                return;
-            }
+            Change::None => {}
+            Change::Refused => tracing::error!(name, "readiness: too many conditions; this one is not reported"),
             Change::Holds => tracing::info!(condition = name, "data moves again"),
             Change::Fails => {
                 tracing::warn!(condition = name, reason = state.err(), "data does not move");
             }
         }
-        metrics::gauge!("tributary_service_condition", "condition" => name.to_owned()).set(value);
-    }
-
-    /// Forgets a condition whose part is gone.
-    pub fn remove(&self, name: &str) {
-        self.conditions.lock().by_name.remove(name);
     }
 
     /// Whether every condition holds, and there is one.

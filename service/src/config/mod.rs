@@ -43,6 +43,15 @@ pub fn load<T: DeserializeOwned>(path: &Path, env_prefix: &str) -> Result<T, Con
     Document::read(path, env_prefix)?.parse()
 }
 
+/// Reads a YAML file that is not a process's own configuration (an allow-list): without overrides,
+/// with the same errors.
+///
+/// # Errors
+/// One line with place, key, and what is expected.
+pub fn load_file<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    Document::from_text(path, &read(path)?, "", std::iter::empty())?.parse()
+}
+
 /// Like [`load`], then makes a valid configuration of the raw one. What `validate` finds wrong is
 /// reported with the line its key stands on, or the variable that set it.
 ///

@@ -396,6 +396,7 @@ fn files_are_loaded_and_validated() {
     let prefix = "TRIBUTARY_TEST_SETS_NO_SUCH_VARIABLE";
     let config: Config = load(&path, prefix).expect("loads");
     assert_eq!(config, good(FULL, &[]));
+    assert_eq!(load_file::<Config>(&path).expect("loads"), config);
     let refused = load_valid(&path, prefix, |config: Config| match config.ship.retries {
         5 => Err(Invalid::new("ship.retries", "5 is one too many")),
         retries => Ok(retries),
