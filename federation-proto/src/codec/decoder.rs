@@ -1,4 +1,8 @@
-//! Payload in, columns out.
+//! Payload in, columns out. Trusts nothing of what it reads.
+
+use super::container;
+use super::payload::Payload;
+use super::{log, metric, trace};
 use crate::columns::Columns;
 use crate::identity::Signal;
 
@@ -11,12 +15,14 @@ pub struct DecodeLimits {
     pub max_rows: u32,
     /// Most memory for the columns, bytes (the decompressed payload comes on top).
     pub max_memory_bytes: usize,
+    /// Most bytes that the strings and byte strings of all rows may have when each row's are written out, keys included.
+    pub max_text_bytes: usize,
 }
 
 impl Default for DecodeLimits {
-    /// 64 MiB decompressed, a million rows, 256 MiB of columns.
+    /// 64 MiB decompressed, a million rows, 256 MiB of columns, 256 MiB of text.
     fn default() -> Self {
-        Self { max_raw_bytes: 64 << 20, max_rows: 1 << 20, max_memory_bytes: 256 << 20 }
+        Self { max_raw_bytes: 64 << 20, max_rows: 1 << 20, max_memory_bytes: 256 << 20, max_text_bytes: 256 << 20 }
     }
 }
 
@@ -60,10 +66,25 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(signal: Signal, encoding: u16, payload: &[u8], limits: &DecodeLimits) -> Result<Columns, DecodeError> {
-        let _ = (payload, limits);
         if encoding != super::ENCODING {
             return Err(DecodeError::Encoding(encoding));
         }
-        Err(DecodeError::Unsupported(signal))
+        let container = container::unpack(payload, limits)?;
+        let mut payload = Payload::new(&container, limits)?;
+        if payload.number()? != usize::from(signal as u8) {
+            return Err(payload.bad("another signal"));
+        }
+        let rows = payload.number()?;
+        if rows > limits.max_rows as usize {
+            return Err(DecodeError::Limit("rows"));
+        }
+        let columns = match signal {
+            Signal::Traces => Columns::Traces(trace::decode(&mut payload, rows)?),
+            Signal::Logs => Columns::Logs(log::decode(&mut payload, rows)?),
+            Signal::Metrics => Columns::Metrics(metric::decode(&mut payload, rows)?),
+            Signal::Profiles => return Err(DecodeError::Unsupported(signal)),
+        };
+        payload.finish()?;
+        Ok(columns)
     }
 }

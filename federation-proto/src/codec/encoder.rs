@@ -1,6 +1,14 @@
 //! OTLP protobuf in, payload out.
+
 use std::ops::Range;
 
+use super::ENCODING;
+use super::container::Packer;
+use super::origins::Origins;
+use super::request::{self, Records, Window};
+use super::source::Sources;
+use super::streams::Streams;
+use super::{log, metric, trace};
 use crate::identity::Signal;
 use crate::otlp::Malformed;
 
@@ -64,8 +72,23 @@ pub enum EncodeError {
 }
 
 /// Encodes batches; keeps its dictionaries and buffers from batch to batch. One per thread of work.
+///
+/// What it keeps is bounded: the buffers by the largest batch it has seen, dictionaries and shapes by caps beyond which they start afresh.
 #[derive(Default)]
-pub struct Encoder {}
+pub struct Encoder {
+    traces: Lane<trace::Spans>,
+    logs: Lane<log::Logs>,
+    metrics: Lane<metric::Points>,
+    streams: Streams,
+    packer: Packer,
+}
+
+/// What one signal keeps.
+#[derive(Default)]
+struct Lane<R> {
+    records: R,
+    origins: Origins,
+}
 
 impl Encoder {
     /// An encoder that knows nothing yet.
@@ -74,12 +97,54 @@ impl Encoder {
         Self::default()
     }
 
-    /// Encodes the rows of `parts` as one batch of `signal`.
+    /// Encodes the rows of `parts` as one batch of `signal`. Resources, scopes and metrics of which no row is taken are not kept, nor are
+    /// unknown fields of records, resources and scopes.
     ///
     /// # Errors
     /// [`EncodeError`]; the encoder can be used on.
     pub fn encode(&mut self, signal: Signal, parts: &[Part<'_>]) -> Result<Encoded, EncodeError> {
-        let _ = parts;
-        Err(EncodeError::Unsupported(signal))
+        let Self { traces, logs, metrics, streams, packer } = self;
+        match signal {
+            Signal::Traces => traces.encode(signal, parts, streams, packer),
+            Signal::Logs => logs.encode(signal, parts, streams, packer),
+            Signal::Metrics => metrics.encode(signal, parts, streams, packer),
+            Signal::Profiles => Err(EncodeError::Unsupported(signal)),
+        }
     }
+}
+
+impl<R: Records> Lane<R> {
+    fn encode(&mut self, signal: Signal, parts: &[Part<'_>], streams: &mut Streams, packer: &mut Packer) -> Result<Encoded, EncodeError> {
+        let sources = Sources::new(parts)?;
+        self.records.begin();
+        self.origins.begin();
+        let mut raw_bytes = 0;
+        for (index, ((start, body), part)) in sources.parts().zip(parts).enumerate() {
+            let mut window = Window::new(part.rows.clone());
+            request::walk(&mut self.records, &mut self.origins, start, body, &mut window).map_err(|source| EncodeError::Malformed {
+                part: index,
+                source: Malformed { at: source.at.saturating_sub(start), ..source },
+            })?;
+            let has = window.seen();
+            if part.rows.end > has {
+                return Err(EncodeError::Rows { part: index, asked: part.rows.clone(), has });
+            }
+            raw_bytes += share(body.len() as u64, &part.rows, has);
+        }
+        let rows = u32::try_from(self.records.rows()).map_err(|_| EncodeError::TooLarge("rows"))?;
+        streams.begin();
+        streams.number(u64::from(signal as u8));
+        streams.number(u64::from(rows));
+        self.records.finish(&mut self.origins, &sources, streams)?;
+        let (rows_of_streams, data) = streams.finish();
+        let payload = packer.pack(&rows_of_streams, data)?;
+        let (oldest_unix_nano, newest_unix_nano) = self.records.times().oldest_newest();
+        Ok(Encoded { payload, rows, raw_bytes, oldest_unix_nano, newest_unix_nano, encoding: ENCODING })
+    }
+}
+
+/// The bytes of a body that `rows` of its `has` rows stand for: shares of disjoint ranges add up to the whole.
+fn share(body: u64, rows: &Range<u32>, has: u32) -> u64 {
+    let up_to = |row: u32| (u128::from(body) * u128::from(row)).checked_div(u128::from(has)).unwrap_or(u128::from(body)) as u64;
+    if has == 0 { body } else { up_to(rows.end).saturating_sub(up_to(rows.start)) }
 }

@@ -151,8 +151,7 @@ impl Spans {
     /// Status; `None` if the span has no Status message.
     #[must_use]
     pub fn status(&self, row: usize) -> Option<StatusRef<'_>> {
-        (self.has_status.get(row) != 0)
-            .then(|| StatusRef { code: self.status_code.get(row) as i32, message: self.status_message.get(row) })
+        (self.has_status.get(row) != 0).then(|| StatusRef { code: self.status_code.get(row) as i32, message: self.status_message.get(row) })
     }
 
     /// `dropped_attributes_count`.

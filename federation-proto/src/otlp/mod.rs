@@ -15,8 +15,8 @@ mod normalise;
 mod tests;
 
 pub use normalise::normalise;
-pub use scan::scan;
 pub(crate) use scan::check;
+pub use scan::scan;
 
 /// What a scan may accept. Both limits are checked before and during the pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

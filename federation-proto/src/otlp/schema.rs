@@ -92,9 +92,40 @@ static TABLES: [Table; MESSAGES] = {
 const ALL: [Msg; MESSAGES] = {
     use Msg::*;
     [
-        TracesRequest, LogsRequest, MetricsRequest, ResourceSpans, ResourceLogs, ResourceMetrics, ScopeSpans, ScopeLogs, ScopeMetrics,
-        Resource, Scope, EntityRef, KeyValue, AnyValue, Array, KeyValueList, Span, Event, Link, Status, LogRecord, Metric, Gauge, Sum,
-        Histogram, ExpHistogram, Summary, NumberPoint, HistogramPoint, ExpHistogramPoint, SummaryPoint, Buckets, Quantile, Exemplar,
+        TracesRequest,
+        LogsRequest,
+        MetricsRequest,
+        ResourceSpans,
+        ResourceLogs,
+        ResourceMetrics,
+        ScopeSpans,
+        ScopeLogs,
+        ScopeMetrics,
+        Resource,
+        Scope,
+        EntityRef,
+        KeyValue,
+        AnyValue,
+        Array,
+        KeyValueList,
+        Span,
+        Event,
+        Link,
+        Status,
+        LogRecord,
+        Metric,
+        Gauge,
+        Sum,
+        Histogram,
+        ExpHistogram,
+        Summary,
+        NumberPoint,
+        HistogramPoint,
+        ExpHistogramPoint,
+        SummaryPoint,
+        Buckets,
+        Quantile,
+        Exemplar,
     ]
 };
 
@@ -161,9 +192,7 @@ const fn table(msg: Msg) -> Table {
         Msg::KeyValueList => build(&[(1, Message(Msg::KeyValue))], &[1], &[]),
         Msg::Span => span(),
         Msg::Event => build(&[(1, Fixed64), (2, Str), (3, Message(Msg::KeyValue)), (4, Varint)], &[3], &[]),
-        Msg::Link => {
-            build(&[(1, Bytes), (2, Bytes), (3, Str), (4, Message(Msg::KeyValue)), (5, Varint), (6, Fixed32)], &[4], &[])
-        }
+        Msg::Link => build(&[(1, Bytes), (2, Bytes), (3, Str), (4, Message(Msg::KeyValue)), (5, Varint), (6, Fixed32)], &[4], &[]),
         Msg::Status => build(&[(2, Str), (3, Varint)], &[], &[]),
         Msg::LogRecord => log_record(),
         Msg::Metric => metric(),

@@ -1,0 +1,96 @@
+//! A column of strings that chooses its form: a dictionary with codes, or plain.
+//!
+//! | form | structure | columns |
+//! |---|---|---|
+//! | plain | 0 | lengths, bytes |
+//! | dictionary | number of distinct strings, at least 1 | their lengths, their bytes, a code per row |
+//!
+//! Each batch's form follows from the share of distinct strings in it. A column with too many distinct ones is not even interned in the
+//! batches after, and tried again now and then.
+
+use super::dictionary::Dictionary;
+use super::source::{Sources, Span};
+use super::streams::{Kind, Streams};
+
+/// Beyond this share of distinct strings, in percent, a column is better off plain.
+const PLAIN_PERCENT: usize = 25;
+/// Rows below which a batch does not tell what the next one will be like.
+const MIN_ROWS: usize = 64;
+/// Batches after which a plain column is interned again, to see whether it still has to be plain.
+const RETRY: u32 = 64;
+
+/// Writes strings by their codes in `dictionary`, in whichever form is smaller.
+pub(crate) fn emit(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + Clone, kind: Kind, out: &mut Streams) {
+    let rows = codes.clone().count();
+    if rows == 0 || is_plain(dictionary.len(), rows) && dictionary.len() > 1 {
+        emit_plain(dictionary, codes, kind, out);
+    } else {
+        out.number(dictionary.len() as u64);
+        out.blobs(dictionary.values(), kind);
+        out.ints(codes.map(u64::from), 0);
+    }
+}
+
+/// Writes strings by their codes in `dictionary`, row by row.
+pub(crate) fn emit_plain(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + Clone, kind: Kind, out: &mut Streams) {
+    out.number(0);
+    out.blobs(codes.map(|code| dictionary.value(code)), kind);
+}
+
+fn is_plain(distinct: usize, rows: usize) -> bool {
+    distinct * 100 > rows * PLAIN_PERCENT
+}
+
+/// Strings of one attribute column: takes them in one by one, gives a slot for each, writes them by their slots.
+#[derive(Debug, Default)]
+pub(crate) struct Strings {
+    dictionary: Dictionary,
+    /// This batch's slots are spans of the sources rather than codes.
+    plain: bool,
+    /// Batches since the column became plain.
+    age: u32,
+    rows: usize,
+}
+
+impl Strings {
+    /// Starts a batch: its form is decided by the one before.
+    pub(crate) fn begin(&mut self) {
+        if self.plain {
+            self.age += 1;
+            self.plain = !self.age.is_multiple_of(RETRY);
+        } else if self.rows >= MIN_ROWS && is_plain(self.dictionary.len(), self.rows) {
+            self.plain = true;
+            self.age = 0;
+            self.dictionary.forget();
+        }
+        self.dictionary.begin();
+        self.rows = 0;
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.dictionary.held_bytes()
+    }
+
+    /// Takes in one string, which stands `at` bytes into the sources.
+    #[inline]
+    pub(crate) fn push(&mut self, string: &[u8], at: usize) -> u64 {
+        self.rows += 1;
+        if self.plain { Span::new(at, string.len()).pack() } else { u64::from(self.dictionary.code(string)) }
+    }
+
+    /// The string behind a slot of this batch.
+    pub(crate) fn get<'a>(&'a self, slot: u64, sources: &Sources<'a>) -> &'a [u8] {
+        if self.plain { sources.get(Span::unpack(slot)) } else { self.dictionary.value(slot as u32) }
+    }
+
+    /// Writes the strings behind these slots.
+    pub(crate) fn emit(&self, slots: &[u64], sources: &Sources<'_>, out: &mut Streams) {
+        if self.plain {
+            out.number(0);
+            out.ints(slots.iter().map(|&slot| u64::from(Span::unpack(slot).len)), 0);
+            out.bytes(slots.iter().map(|&slot| sources.get(Span::unpack(slot))), Kind::Text);
+        } else {
+            emit(&self.dictionary, slots.iter().map(|&slot| slot as u32), Kind::Text, out);
+        }
+    }
+}
