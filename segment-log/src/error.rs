@@ -20,6 +20,16 @@ pub enum OpenError {
         /// Where the log is.
         place: String,
     },
+    /// A segment was written by a newer version of this program.
+    #[error("{place}: {name} has format version {version}, which this version does not know: run the newer version, or move the file away")]
+    NewerFormat {
+        /// Where the log is.
+        place: String,
+        /// The segment.
+        name: String,
+        /// Its version.
+        version: u32,
+    },
     /// Files cannot be read or written at all (a damaged record is no such case: it never blocks the start).
     #[error("{place}: cannot {doing}: {source}; check that the directory is writable and its disk is healthy and not full")]
     Io {

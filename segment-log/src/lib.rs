@@ -34,4 +34,4 @@ pub use federation_proto::identity::Seq;
 pub use index::{Index, IndexError, IndexUpdate, IndexValue, MemoryIndex, SledIndex};
 pub use log::{Cursors, Damage, DamageKind, Log, Options, PendingRead, Record, Recovery, Stats, SyncDone, SyncTicket};
 pub use segment::SegmentNo;
-pub use store::{Fault, FileStore, SimStore, Store, StoreEntry, StoreFile, StoreLock};
+pub use store::{Fault, FileStore, Lies, SimStore, Store, StoreEntry, StoreFile, StoreLock};

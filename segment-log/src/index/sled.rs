@@ -39,6 +39,19 @@ impl SledIndex {
         Ok(())
     }
 
+    /// Before the directory is removed: is there nothing in it but what sled makes?
+    fn check_is_ours(&self) -> Result<(), IndexError> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !(matches!(&*name, "conf" | "db" | "blobs") || name.starts_with("snap.")) {
+                return Err(IndexError(format!("{} holds {name}, which is not sled's: give the index a directory of its own", self.path.display())));
+            }
+        }
+        Ok(())
+    }
+
     fn db(&self) -> Result<&sled::Db, IndexError> {
         self.db.as_ref().ok_or_else(|| IndexError("sled is not open".to_owned()))
     }
@@ -88,6 +101,7 @@ impl Index for SledIndex {
         if let Some(db) = self.db.take() {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(db)));
         }
+        self.check_is_ours()?;
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(IndexError(format!("cannot remove {}: {error}", self.path.display())));

@@ -1,220 +1,239 @@
-//! stub
-#![allow(clippy::todo, unused_variables, dead_code, missing_docs)]
+//! The log itself: what is appended, synced, sent and acknowledged, and in which segment it lies.
+//!
+//! No threads, no clocks: [`Log`] does what it is told, and [`crate::Committer`] is the driver that shares it. Where the parts are:
+//!
+//! | Module | What |
+//! |---|---|
+//! | `append` | records into the active segment; a new segment when it is full or sealed |
+//! | `sync` | fsync in two halves, so that a driver waits without a lock; what a failed one means |
+//! | `checkpoint` | the acked set and the caller's state, and the removal of segments that only hold what is acknowledged |
+//! | `read` | records back, checked; damaged ones put aside |
+//! | `open` | what a directory says after a crash |
+//! | `indexing` | keeps the index a copy of what is synced |
+//!
+//! # The order of things
+//! Record, fsync of the file, fsync of the directory if the file is new, *then* index, cursor and callers. Checkpoint: everything synced, then its record, then
+//! fsync, *then* segments go, then an fsync of the directory. The newest checkpoint is always in the active segment or behind everything that is
+//! ever removed, because a removal only follows a newer checkpoint.
+
+mod about;
+mod append;
+mod checkpoint;
+mod files;
+mod indexing;
+mod open;
+mod quarantine;
+mod read;
+mod sync;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
-use bytes::Bytes;
+
 use federation_proto::identity::Seq;
-use crate::{AppendError, CheckpointError, Index, OpenError, ReadError, SegmentNo, Store, SyncError};
 
-/// What bounds a log.
+pub use self::about::{Cursors, Damage, DamageKind, Options, Record, Recovery, Stats};
+pub use self::read::PendingRead;
+pub use self::sync::{SyncDone, SyncTicket};
+
+use self::files::OpenFiles;
+use self::indexing::IndexKeeper;
+use self::quarantine::Quarantine;
+use crate::segment::{SegmentHeader, SegmentKey, SegmentNo};
+use crate::store::{Store, StoreFile, StoreLock};
+
+/// Where a record lies. 16 bytes, one per pending record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// A segment is closed when the next record would take it past this many bytes. At most 2 GiB.
-    pub segment_bytes: u64,
-    /// Bytes on disk at which `append` answers `Full`. At least 4 segments is sensible: space comes back by whole segments.
-    pub budget_bytes: u64,
-    /// Largest meta plus payload of a record, in bytes. At most 1 GiB.
-    pub max_record_bytes: u32,
-    /// Damaged bytes kept in `quarantine/`, beside the budget; past it damage is counted but not kept.
-    pub quarantine_bytes: u64,
+struct Location {
+    segment: SegmentNo,
+    offset: u32,
+    meta_len: u32,
+    payload_len: u32,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { segment_bytes: 64 << 20, budget_bytes: 1 << 30, max_record_bytes: 16 << 20, quarantine_bytes: 64 << 20 }
+impl Location {
+    /// Bytes of meta and payload.
+    fn bytes(&self) -> u64 {
+        u64::from(self.meta_len) + u64::from(self.payload_len)
+    }
+
+    /// The first byte behind it.
+    fn end(&self) -> u64 {
+        u64::from(self.offset) + crate::segment::record_bytes(self.meta_len.into(), self.payload_len.into())
     }
 }
 
-/// What an open found.
-#[derive(Debug, Clone, Default)]
-pub struct Recovery {
-    /// What the caller gave to the newest trustworthy checkpoint. `None`: there is none.
-    pub state: Option<Vec<u8>>,
-    /// Intact records behind that checkpoint (all, if there is none), ascending. All are pending, synced and readable.
-    pub after_checkpoint: Vec<Seq>,
-    /// What could not be read, in the order of the files; at most [`Recovery::MAX_DAMAGED`].
-    pub damaged: Vec<Damage>,
-    /// Why the index was made anew from the segments; `None` if it was not.
-    pub index_rebuilt: Option<String>,
-    /// Files in the directory that are not this log's: left alone.
-    pub aliens: Vec<String>,
+/// A segment on disk.
+#[derive(Debug, Clone)]
+struct Segment {
+    name: String,
+    /// Its length on disk.
+    bytes: u64,
+    /// Records in it that are pending or not yet synced. At zero a synced checkpoint lets it go.
+    live: u64,
 }
 
-impl Recovery {
-    /// Damages listed one by one; further ones are only counted in [`Stats`].
-    pub const MAX_DAMAGED: usize = 1024;
+/// The segment that is written to.
+struct Active {
+    number: SegmentNo,
+    file: Arc<dyn StoreFile>,
+    key: SegmentKey,
+    /// Where the next record begins; always the segment's length.
+    end: u64,
 }
 
-/// What kind of damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DamageKind {
-    /// Bytes behind the last write that is known to be synced: what a power cut leaves. Nobody was told that they were stored.
-    Torn,
-    /// Records that had been synced.
-    Records,
-    /// A checkpoint; an older one was used.
-    Checkpoint,
-    /// A whole segment: its header, or the file is gone.
-    Segment,
+/// Which place all records before are covered by something: a sync, or the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Position {
+    segment: SegmentNo,
+    offset: u64,
 }
 
-/// Bytes that could not be read as what they were.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    pub kind: DamageKind,
-    pub segment: SegmentNo,
-    /// Where in the segment, in bytes.
-    pub offset: u64,
-    /// How many bytes.
-    pub bytes: u64,
-    /// The records that were there or may have been.
-    pub seqs: std::ops::Range<Seq>,
-    /// The record's meta, if that part is intact.
-    pub meta: Option<Vec<u8>>,
-    /// Where the bytes were put aside, unless the quarantine is full.
-    pub quarantined: Option<String>,
+/// The durable log. See the crate's documentation for what holds.
+pub struct Log {
+    id: [u8; 16],
+    options: Options,
+    store: Arc<dyn Store>,
+    _lock: StoreLock,
+    files: OpenFiles,
+    quarantine: Quarantine,
+    index: IndexKeeper,
+    stats: Stats,
+
+    segments: BTreeMap<SegmentNo, Segment>,
+    bytes_on_disk: u64,
+    /// The highest number that any file of a segment ever had.
+    last_segment: SegmentNo,
+    active: Option<Active>,
+    scratch: Vec<u8>,
+
+    /// Synced and not acknowledged.
+    pending: BTreeMap<u64, Location>,
+    pending_bytes: u64,
+    /// Appended behind `synced`, in order.
+    unsynced: VecDeque<(u64, Location)>,
+    /// `sent <= synced <= next`; what is below the first pending one is acked.
+    sent: u64,
+    synced: u64,
+    next: u64,
+
+    /// Files with writes that no sync has begun to cover.
+    dirty: Vec<Arc<dyn StoreFile>>,
+    dir_dirty: bool,
+    sync_under_way: bool,
+    /// Seqs given up that no checkpoint has buried yet; each new segment begins with them.
+    voids: Vec<Range<u64>>,
+    /// Bytes of the newest checkpoint's record.
+    checkpoint_bytes: u64,
 }
-
-/// A record, whole and right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// What the caller said about it.
-    pub meta: Bytes,
-    /// The record itself.
-    pub payload: Bytes,
-}
-
-/// How far the log is. All bounds are exclusive, and `acked <= sent <= synced <= appended`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursors {
-    /// Everything below is acknowledged (or given up).
-    pub acked: Seq,
-    /// Nothing at or above was handed out; see [`Log::mark_sent`].
-    pub sent: Seq,
-    /// Everything below is durable (or given up).
-    pub synced: Seq,
-    /// The next record's seq.
-    pub appended: Seq,
-}
-
-/// Counters and gauges, for the owner's metrics.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {}
-
-#[must_use]
-pub struct SyncTicket(());
-#[must_use]
-pub struct SyncDone(());
-#[must_use]
-pub struct PendingRead(());
-
-impl SyncTicket {
-    pub fn run(self) -> SyncDone {
-        todo!()
-    }
-}
-impl PendingRead {
-    /// # Errors
-    /// stub
-    pub fn run(self) -> Result<Record, ReadError> {
-        todo!()
-    }
-}
-
-/// The log.
-pub struct Log {}
 
 impl Log {
-    /// # Errors
-    /// stub
-    pub fn open(store: Arc<dyn Store>, index: Box<dyn Index>, options: Options) -> Result<(Self, Recovery), OpenError> {
-        todo!()
-    }
+    /// The log's identity: 16 random bytes, made with the directory.
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
-        todo!()
+        self.id
     }
-    /// # Errors
-    /// stub
-    pub fn append(&mut self, meta: &[u8], payload: &[u8]) -> Result<Seq, AppendError> {
-        todo!()
-    }
-    /// Gives the `synced` cursor: everything below is durable.
-    /// # Errors
-    /// stub
-    pub fn sync(&mut self) -> Result<Seq, SyncError> {
-        todo!()
-    }
-    /// `None`: nothing to sync, or another sync is under way.
-    pub fn begin_sync(&mut self) -> Option<SyncTicket> {
-        todo!()
-    }
-    /// # Errors
-    /// stub
-    pub fn finish_sync(&mut self, done: SyncDone) -> Result<Seq, SyncError> {
-        todo!()
-    }
-    /// # Errors
-    /// stub
-    pub fn checkpoint(&mut self, state: &[u8]) -> Result<(), CheckpointError> {
-        todo!()
-    }
-    /// The record; outside of a lock by `prepare_read(seq)?.run()`.
-    /// # Errors
-    /// stub
-    pub fn read(&self, seq: Seq) -> Result<Record, ReadError> {
-        todo!()
-    }
-    /// # Errors
-    /// stub
-    pub fn prepare_read(&self, seq: Seq) -> Result<PendingRead, ReadError> {
-        todo!()
-    }
-    /// # Errors
-    /// stub
-    pub fn read_meta(&self, seq: Seq) -> Result<Bytes, ReadError> {
-        todo!()
-    }
-    /// True if it was pending. Durable with the next checkpoint.
+
+    /// Acknowledges a record, in any order; true if it was pending. Durable with the next checkpoint: a crash before it makes the record pending again.
     pub fn ack(&mut self, seq: Seq) -> bool {
-        todo!()
+        let Some(location) = self.pending.remove(&seq.0) else { return false };
+        self.pending_bytes -= location.bytes();
+        self.drop_live(location.segment);
+        self.index.note_acked(seq);
+        self.sent = self.sent.max(seq.0 + 1);
+        true
     }
-    /// Puts a damaged pending record aside and acks it.
-    pub fn quarantine(&mut self, seq: Seq) -> Option<Damage> {
-        todo!()
-    }
+
+    /// Notes that a synced record was handed out; raises the `sent` cursor to behind it, never past `synced`.
     pub fn mark_sent(&mut self, seq: Seq) {
-        todo!()
+        self.sent = self.sent.max(seq.0.saturating_add(1).min(self.synced));
     }
-    /// Synced and not acknowledged, ascending: seq and bytes of meta and payload.
+
+    /// Synced and not acknowledged records, ascending: seq, and bytes of meta and payload.
     pub fn pending(&self) -> impl DoubleEndedIterator<Item = (Seq, u64)> + '_ {
-        std::iter::empty()
+        self.pending_from(Seq(0))
     }
+
+    /// As [`Log::pending`], from `seq` on.
     pub fn pending_from(&self, seq: Seq) -> impl DoubleEndedIterator<Item = (Seq, u64)> + '_ {
-        std::iter::empty()
+        self.pending.range(seq.0..).map(|(&seq, location)| (Seq(seq), location.bytes()))
     }
+
+    /// The lowest seq that is synced and not acknowledged.
     #[must_use]
     pub fn first_pending(&self) -> Option<Seq> {
-        todo!()
+        self.pending.first_key_value().map(|(&seq, _)| Seq(seq))
     }
+
+    /// How many records are synced and not acknowledged.
     #[must_use]
-    pub fn next_seq(&self) -> Seq {
-        todo!()
+    pub fn pending_records(&self) -> u64 {
+        self.pending.len() as u64
     }
-    #[must_use]
-    pub fn bytes_on_disk(&self) -> u64 {
-        todo!()
-    }
+
     /// Bytes of meta and payload of all pending records.
     #[must_use]
     pub fn pending_bytes(&self) -> u64 {
-        todo!()
+        self.pending_bytes
     }
+
+    /// The seq that the next record gets.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        Seq(self.next)
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> u64 {
+        self.bytes_on_disk
+    }
+
+    /// How far the log is.
     #[must_use]
     pub fn cursors(&self) -> Cursors {
-        todo!()
+        let acked = self.first_pending().map_or(self.synced, |first| first.0);
+        let cursors = Cursors { acked: Seq(acked), sent: Seq(self.sent.max(acked)), synced: Seq(self.synced), appended: Seq(self.next) };
+        debug_assert!(cursors.acked <= cursors.sent && cursors.sent <= cursors.synced && cursors.synced <= cursors.appended, "{cursors:?}");
+        cursors
     }
+
+    /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        todo!()
+        Stats {
+            segments: self.segments.len() as u64,
+            quarantined_bytes: self.quarantine.bytes(),
+            index_failure: self.index.failure().map(str::to_owned),
+            ..self.stats.clone()
+        }
+    }
+
+    fn header(&self, number: SegmentNo, base: Seq) -> SegmentHeader {
+        SegmentHeader { log_id: self.id, number, base }
+    }
+
+    fn drop_live(&mut self, number: SegmentNo) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.live = segment.live.saturating_sub(1);
+        }
+    }
+
+    /// Gives up seqs for good: should their bytes be found after a crash, they are no records.
+    fn void(&mut self, seqs: Range<u64>) {
+        match self.voids.last_mut() {
+            Some(last) if last.end == seqs.start => last.end = seqs.end,
+            _ if seqs.is_empty() => {}
+            _ => self.voids.push(seqs),
+        }
     }
 }
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("place", &self.store.place()).field("cursors", &self.cursors()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use file::FileStore;
-pub use sim::{Fault, SimStore};
+pub use sim::{Fault, Lies, SimStore};
 
 /// A file of a [`Store`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

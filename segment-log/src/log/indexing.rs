@@ -1,0 +1,257 @@
+//! Keeps the index a copy of what is synced and not buried by a checkpoint, and knows a good copy from another.
+//!
+//! **Entry**, 24 bytes: segment, offset, meta length, payload length, zero (`u32` each), CRC32C of log id, seq and those. **Marker**: version, log id, next seq,
+//! position (segment, offset) up to which the index knows all, location of the newest checkpoint (zeros: none), number of entries, a digest of
+//! their seqs, CRC32C. Number and digest show a lost or alien entry, the CRCs a damaged one.
+
+use std::collections::BTreeMap;
+
+use federation_proto::identity::Seq;
+
+use super::{Location, Position};
+use crate::index::{Index, IndexError, IndexUpdate, IndexValue};
+use crate::segment::{SegmentNo, bytes_at, u32_at, u64_at};
+
+const VERSION: u32 = 1;
+const MARKER_BYTES: usize = 76;
+/// Entries written in one step when the index is made anew.
+const CHUNK: usize = 4096;
+
+/// What the index says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marker {
+    pub(super) log_id: [u8; 16],
+    /// The next seq when it was written.
+    pub(super) next: u64,
+    /// All records before are in the index or were acknowledged.
+    pub(super) position: Position,
+    pub(super) checkpoint: Option<Location>,
+    pub(super) entries: u64,
+    pub(super) digest: u64,
+}
+
+impl Marker {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(MARKER_BYTES);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.log_id);
+        out.extend_from_slice(&self.next.to_le_bytes());
+        out.extend_from_slice(&self.position.segment.0.to_le_bytes());
+        out.extend_from_slice(&self.position.offset.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint.as_ref().map_or([0; 16], encode_location));
+        out.extend_from_slice(&self.entries.to_le_bytes());
+        out.extend_from_slice(&self.digest.to_le_bytes());
+        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != MARKER_BYTES || u32_at(bytes, 0)? != VERSION || u32_at(bytes, 72)? != crc32c::crc32c(&bytes[..72]) {
+            return None;
+        }
+        let checkpoint = decode_location(&bytes[40..56])?;
+        Some(Self {
+            log_id: bytes_at(bytes, 4)?,
+            next: u64_at(bytes, 20)?,
+            position: Position { segment: SegmentNo(u32_at(bytes, 28)?), offset: u64_at(bytes, 32)? },
+            checkpoint: (checkpoint.offset > 0).then_some(checkpoint),
+            entries: u64_at(bytes, 56)?,
+            digest: u64_at(bytes, 64)?,
+        })
+    }
+}
+
+fn encode_location(location: &Location) -> [u8; 16] {
+    let mut out = [0; 16];
+    out[..4].copy_from_slice(&location.segment.0.to_le_bytes());
+    out[4..8].copy_from_slice(&location.offset.to_le_bytes());
+    out[8..12].copy_from_slice(&location.meta_len.to_le_bytes());
+    out[12..].copy_from_slice(&location.payload_len.to_le_bytes());
+    out
+}
+
+fn decode_location(bytes: &[u8]) -> Option<Location> {
+    Some(Location {
+        segment: SegmentNo(u32_at(bytes, 0)?),
+        offset: u32_at(bytes, 4)?,
+        meta_len: u32_at(bytes, 8)?,
+        payload_len: u32_at(bytes, 12)?,
+    })
+}
+
+fn entry_crc(log_id: &[u8; 16], seq: Seq, value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(log_id), &seq.0.to_le_bytes()), value)
+}
+
+fn encode_entry(log_id: &[u8; 16], seq: Seq, location: &Location) -> IndexValue {
+    let mut value = IndexValue::default();
+    value[..16].copy_from_slice(&encode_location(location));
+    let crc = entry_crc(log_id, seq, &value[..20]);
+    value[20..].copy_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// The location in an entry; `None` if it is not one of this log for this seq.
+fn decode_entry(log_id: &[u8; 16], seq: Seq, value: &IndexValue) -> Option<Location> {
+    (u32_at(value, 20)? == entry_crc(log_id, seq, &value[..20])).then(|| decode_location(value))?
+}
+
+/// One seq's part of the digest: xor of all is the digest. The mix is splitmix64's.
+fn mix(seq: u64) -> u64 {
+    let mut z = seq.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The index and what is in it.
+pub(super) struct IndexKeeper {
+    index: Box<dyn Index>,
+    loaded: bool,
+    failure: Option<String>,
+    entries: u64,
+    digest: u64,
+    checkpoint: Option<Location>,
+    /// Acknowledged since the last checkpoint, and so still in the index: 8 bytes each.
+    acked: Vec<Seq>,
+}
+
+/// What a good index gave.
+pub(super) struct Loaded {
+    pub(super) marker: Marker,
+    pub(super) records: BTreeMap<u64, Location>,
+}
+
+impl IndexKeeper {
+    pub(super) fn new(index: Box<dyn Index>) -> Self {
+        Self { index, loaded: false, failure: None, entries: 0, digest: 0, checkpoint: None, acked: Vec::new() }
+    }
+
+    /// Why the index is set aside.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Did [`IndexKeeper::load`] find a whole one?
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// What the index holds, if it is whole and of this log; else why it is not.
+    pub(super) fn load(&mut self, log_id: &[u8; 16]) -> Result<Loaded, String> {
+        let mut records = BTreeMap::new();
+        let (mut entries, mut digest, mut bad) = (0, 0, 0_u64);
+        let marker = self
+            .index
+            .load(&mut |seq, value| match decode_entry(log_id, seq, &value) {
+                Some(location) => {
+                    records.insert(seq.0, location);
+                    entries += 1;
+                    digest ^= mix(seq.0);
+                }
+                None => bad += 1,
+            })
+            .map_err(|error| error.to_string())?;
+        let Some(marker) = marker else { return Err("there is none".to_owned()) };
+        let Some(marker) = Marker::decode(&marker) else { return Err("its marker is damaged or of another version".to_owned()) };
+        if marker.log_id != *log_id {
+            return Err("it is another log's".to_owned());
+        }
+        if bad > 0 || marker.entries != entries || marker.digest != digest {
+            return Err(format!("it is damaged: {bad} bad entries, {entries} good ones of {}", marker.entries));
+        }
+        (self.entries, self.digest, self.checkpoint) = (entries, digest, marker.checkpoint);
+        self.loaded = true;
+        Ok(Loaded { marker, records })
+    }
+
+    /// Brings a loaded index up to date after an open.
+    pub(super) fn amend(&mut self, log_id: &[u8; 16], put: &[(Seq, Location)], remove: Vec<Seq>, at: (Option<Location>, Position, u64)) {
+        let (checkpoint, position, next) = at;
+        self.checkpoint = checkpoint;
+        self.acked = remove;
+        self.write(log_id, put, position, next);
+    }
+
+    /// Makes the index anew.
+    pub(super) fn rebuild(&mut self, log_id: &[u8; 16], records: &BTreeMap<u64, Location>, at: (Option<Location>, Position, u64)) {
+        let (checkpoint, position, next) = at;
+        (self.entries, self.digest, self.checkpoint) = (0, 0, checkpoint);
+        self.acked.clear();
+        self.failure = None;
+        if let Err(error) = self.refill(log_id, records) {
+            return self.set_aside(error);
+        }
+        self.write(log_id, &[], position, next);
+    }
+
+    /// All entries, under a marker that is none: until the real one is written the index counts as damaged.
+    fn refill(&mut self, log_id: &[u8; 16], records: &BTreeMap<u64, Location>) -> Result<(), IndexError> {
+        self.index.clear()?;
+        let mut chunk = Vec::with_capacity(CHUNK.min(records.len()));
+        for (&seq, location) in records {
+            chunk.push((Seq(seq), encode_entry(log_id, Seq(seq), location)));
+            self.entries += 1;
+            self.digest ^= mix(seq);
+            if chunk.len() == CHUNK {
+                self.index.update(IndexUpdate { put: &chunk, remove: &[], marker: &[] })?;
+                chunk.clear();
+            }
+        }
+        self.index.update(IndexUpdate { put: &chunk, remove: &[], marker: &[] })
+    }
+
+    pub(super) fn note_acked(&mut self, seq: Seq) {
+        if self.failure.is_none() {
+            self.acked.push(seq);
+        }
+    }
+
+    /// Records that are durable now; all before `position` are.
+    pub(super) fn note_synced(&mut self, log_id: &[u8; 16], records: &[(Seq, Location)], position: Position, next: u64) {
+        if self.failure.is_none() && !records.is_empty() {
+            let acked = std::mem::take(&mut self.acked);
+            self.write(log_id, records, position, next);
+            self.acked = acked;
+        }
+    }
+
+    /// A checkpoint is durable: what was acknowledged before may go. An index that was set aside gets another chance.
+    pub(super) fn note_checkpoint(
+        &mut self,
+        log_id: &[u8; 16],
+        checkpoint: Location,
+        (position, next): (Position, u64),
+        pending: &BTreeMap<u64, Location>,
+    ) {
+        if self.failure.is_some() {
+            return self.rebuild(log_id, pending, (Some(checkpoint), position, next));
+        }
+        self.checkpoint = Some(checkpoint);
+        self.write(log_id, &[], position, next);
+    }
+
+    /// Adds `put`, removes what was acknowledged, and writes the marker.
+    fn write(&mut self, log_id: &[u8; 16], put: &[(Seq, Location)], position: Position, next: u64) {
+        let remove = std::mem::take(&mut self.acked);
+        for (seq, _) in put {
+            self.entries += 1;
+            self.digest ^= mix(seq.0);
+        }
+        for seq in &remove {
+            self.entries -= 1;
+            self.digest ^= mix(seq.0);
+        }
+        let marker = Marker { log_id: *log_id, next, position, checkpoint: self.checkpoint, entries: self.entries, digest: self.digest }.encode();
+        let put: Vec<_> = put.iter().map(|(seq, location)| (*seq, encode_entry(log_id, *seq, location))).collect();
+        if let Err(error) = self.index.update(IndexUpdate { put: &put, remove: &remove, marker: &marker }) {
+            self.set_aside(error);
+        }
+    }
+
+    fn set_aside(&mut self, error: IndexError) {
+        tracing::warn!(%error, "index set aside until the next checkpoint; the log works without it");
+        self.failure = Some(error.0);
+        self.acked = Vec::new();
+    }
+}

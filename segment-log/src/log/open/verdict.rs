@@ -1,0 +1,59 @@
+//! What a gap means: a loss, or what a power cut leaves.
+//!
+//! Proof that a stretch had been synced is any seq at or behind it that something intact calls synced. Without proof it is called torn: nobody was told that it was
+//! stored, or nothing but the disk itself remembers.
+
+use std::ops::Range;
+
+use super::super::DamageKind;
+use super::Checkpoint;
+use super::sweep::{Findings, Gap};
+use crate::segment::Kind;
+
+/// What the gaps come to.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Seqs that were never promised and may stand in a gap: given up.
+    pub(super) voids: Vec<Range<u64>>,
+    /// Synced and unacknowledged records lost.
+    pub(super) lost_records: u64,
+}
+
+impl Findings {
+    /// Says of each gap what it is, and forgets records that are acknowledged or were given up.
+    pub(super) fn judge(&mut self, checkpoint: Option<&Checkpoint>) -> Verdict {
+        let mut verdict = Verdict::default();
+        let voids = std::mem::take(&mut self.voids);
+        let is_void = |seq: u64| voids.iter().any(|seqs| seqs.contains(&seq));
+        let is_done = |seq: u64| is_void(seq) || checkpoint.is_some_and(|checkpoint| seq < checkpoint.seq && checkpoint.acked.contains(seq));
+        let mut gaps = std::mem::take(&mut self.gaps);
+        for gap in &mut gaps {
+            let promised = gap.seqs.start..gap.seqs.end.min(self.synced);
+            let lost = promised.filter(|&seq| !is_done(seq)).count() as u64;
+            verdict.lost_records += lost;
+            gap.kind = self.kind_of(gap, lost, checkpoint);
+            let unpromised = gap.seqs.start.max(self.synced)..gap.seqs.end;
+            if unpromised.clone().any(|seq| !is_void(seq)) {
+                verdict.voids.push(unpromised);
+            }
+        }
+        self.gaps = gaps;
+        self.records.retain(|&seq, _| !is_done(seq));
+        self.voids = voids;
+        verdict
+    }
+
+    fn kind_of(&self, gap: &Gap, lost: u64, checkpoint: Option<&Checkpoint>) -> DamageKind {
+        let (segment, offset) = (gap.segment, gap.found.offset);
+        let superseded = checkpoint.is_some_and(|newest| (newest.location.segment, u64::from(newest.location.offset)) > (segment, offset));
+        let promised = self.synced > gap.seqs.start;
+        match gap.found.header {
+            Some(header) if header.kind == Kind::Checkpoint && promised && !superseded => DamageKind::Checkpoint,
+            // No data record is missing here, and it had been synced: what else was in it?
+            None if gap.seqs.is_empty() && promised && !superseded => DamageKind::Checkpoint,
+            _ if lost == 0 => DamageKind::Torn,
+            _ if self.husks.contains(&segment) => DamageKind::Segment,
+            _ => DamageKind::Records,
+        }
+    }
+}
