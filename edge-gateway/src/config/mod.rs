@@ -1,0 +1,283 @@
+//! What an edge is told to do: [`Raw`] is the file as written, [`Config`] can only be valid. All defaults stand in `Raw`.
+//!
+//! ```yaml
+//! name: eu-1                        # as in the certificate: spiffe://<domain>/edge/eu-1
+//! data_dir: /var/lib/tributary-edge
+//! labels: { region: eu-west-1, kind: kubernetes }
+//! receive: { grpc: 0.0.0.0:4317, http: 0.0.0.0:4318, max_request: 16MiB, memory: 256MiB, wait: 500ms }
+//! identity:
+//!   default_tenant: acme            # for senders without a token; leave out to refuse them
+//!   tokens: [ { sha256: <hex of the token's SHA-256>, tenant: acme } ]
+//! tenants: { acme: { class: high } }
+//! batch: { rows: 10000, raw: 4MiB, age: 5s, open: 64MiB, workers: 2 }
+//! inbox: { budget: 1GiB, commit_wait: 2ms, recent: 65536 }
+//! spool: { budget: 8GiB, segment: 64MiB, rejected: 256MiB }
+//! ship:
+//!   endpoints: [ router-a.example:4433, router-b.example:4433 ]
+//!   server_name: router.example     # if the certificate names another host than the endpoint
+//!   link_cap: 10Mbit/s
+//!   tls: { ca: ca.pem, cert: edge.pem, key: edge.key }
+//!   in_flight: 64
+//!   backoff: { min: 100ms, max: 10s }
+//! admin: { listen: 127.0.0.1:9464 }
+//! drain: 20s
+//! log_json: false
+//! ```
+
+mod raw;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use federation_proto::identity::EdgeName;
+use service::config::{ByteSize, ConfigError, Invalid, Rate, Span};
+use service::tls::TlsFiles;
+
+pub use raw::{Raw, RawAdmin, RawBackoff, RawBatch, RawIdentity, RawInbox, RawReceive, RawShip, RawSpool, RawTenant, RawToken};
+
+use crate::batcher;
+use crate::identity::Identities;
+
+/// Environment variables with this prefix override the file: `TRIBUTARY_EDGE__SHIP__LINK_CAP=4MiB/s`.
+pub const ENV_PREFIX: &str = "TRIBUTARY_EDGE";
+
+/// A configuration that an edge can run with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The edge's name.
+    pub name: EdgeName,
+    /// Where everything lies.
+    pub data_dir: PathBuf,
+    /// Told to the router.
+    pub labels: HashMap<String, String>,
+    /// The OTLP receivers.
+    pub receive: Receive,
+    /// Tokens and tenants.
+    pub identities: Identities,
+    /// When batches close.
+    pub batch: batcher::Limits,
+    /// Encoder threads.
+    pub workers: usize,
+    /// Requests on disk.
+    pub inbox: Inbox,
+    /// Batches on disk.
+    pub spool: Spool,
+    /// The way to the routers.
+    pub ship: Ship,
+    /// Health, metrics, ledger.
+    pub admin: SocketAddr,
+    /// How long a SIGTERM may take.
+    pub drain: Duration,
+    /// Log as JSON.
+    pub log_json: bool,
+}
+
+/// The OTLP receivers.
+#[derive(Debug, Clone)]
+pub struct Receive {
+    /// OTLP/gRPC.
+    pub grpc: SocketAddr,
+    /// OTLP/HTTP.
+    pub http: SocketAddr,
+    /// Largest request after decompression, in bytes.
+    pub max_request_bytes: usize,
+    /// Request bodies in memory, in bytes; at least four of the largest.
+    pub memory_bytes: usize,
+    /// How long a sender waits for memory.
+    pub wait: Duration,
+}
+
+/// Requests on disk.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    /// Disk, in bytes.
+    pub budget_bytes: u64,
+    /// Size of a segment file, in bytes.
+    pub segment_bytes: u64,
+    /// How long a request may wait for company.
+    pub commit_wait: Duration,
+    /// Hashes remembered.
+    pub recent: usize,
+}
+
+/// Batches on disk.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    /// Disk, in bytes.
+    pub budget_bytes: u64,
+    /// Size of a segment file, in bytes.
+    pub segment_bytes: u64,
+    /// Disk for what routers refused for good, in bytes.
+    pub rejected_bytes: u64,
+}
+
+/// The way to the routers.
+#[derive(Debug, Clone)]
+pub struct Ship {
+    /// Routers in the order of preference. Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// Most that the uplink may carry, in bytes per second.
+    pub link_cap: Option<u64>,
+    /// Certificate, key, CA.
+    pub tls: TlsFiles,
+    /// Batches on their way at a time.
+    pub in_flight: usize,
+    /// The first wait between attempts.
+    pub backoff_min: Duration,
+    /// The longest.
+    pub backoff_max: Duration,
+}
+
+/// A router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `host:port`, resolved at each attempt.
+    pub address: String,
+    /// The name expected in its certificate.
+    pub server_name: String,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`, with the environment's overrides.
+    ///
+    /// # Errors
+    /// One line with place, key, and what is expected.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        service::config::load_valid(path, ENV_PREFIX, Self::from_raw)
+    }
+
+    /// Checks what a file's types cannot say.
+    ///
+    /// # Errors
+    /// The key and what is expected there.
+    pub fn from_raw(raw: Raw) -> Result<Self, Invalid> {
+        check_labels(&raw.labels)?;
+        let classes = raw.tenants.iter().map(|(tenant, known)| (tenant.clone(), known.class)).collect();
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let max_request_bytes = raw.receive.max_request.as_usize();
+        let segment_bytes = at_least("spool.segment", raw.spool.segment, ByteSize::mib(1))?;
+        Ok(Self {
+            receive: receive(&raw.receive)?,
+            identities: Identities::from_raw(&raw.identity, classes)?,
+            batch: batch(&raw.batch)?,
+            workers: if raw.batch.workers == 0 { cores.saturating_sub(1).max(1) } else { raw.batch.workers.min(64) },
+            inbox: inbox(&raw.inbox, max_request_bytes)?,
+            spool: Spool {
+                budget_bytes: at_least("spool.budget", raw.spool.budget, ByteSize(segment_bytes.saturating_mul(2)))?,
+                segment_bytes,
+                rejected_bytes: raw.spool.rejected.as_u64(),
+            },
+            ship: ship(raw.ship)?,
+            admin: raw.admin.listen.addr(),
+            drain: raw.drain.as_duration(),
+            log_json: raw.log_json,
+            name: raw.name,
+            data_dir: raw.data_dir,
+            labels: raw.labels.into_iter().collect(),
+        })
+    }
+}
+
+fn at_least(key: &str, value: ByteSize, least: ByteSize) -> Result<u64, Invalid> {
+    if value >= least { Ok(value.as_u64()) } else { Err(Invalid::new(key, format!("{value} is too small: expected at least {least}"))) }
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    const MOST: usize = 32;
+    const LONGEST: usize = 256;
+    if labels.len() > MOST {
+        return Err(Invalid::new("labels", format!("{} labels: expected at most {MOST}", labels.len())));
+    }
+    match labels.iter().find(|(key, value)| key.len() > LONGEST || value.len() > LONGEST) {
+        Some((key, _)) => Err(Invalid::new(format!("labels.{key}"), format!("too long: expected at most {LONGEST} bytes"))),
+        None => Ok(()),
+    }
+}
+
+fn receive(raw: &RawReceive) -> Result<Receive, Invalid> {
+    let max_request = at_least("receive.max_request", raw.max_request, ByteSize::kib(64))?;
+    if raw.max_request > ByteSize::mib(256) {
+        return Err(Invalid::new("receive.max_request", format!("{} is too large: expected at most 256MiB", raw.max_request)));
+    }
+    at_least("receive.memory", raw.memory, ByteSize(max_request.saturating_mul(4)))?;
+    if raw.grpc.addr() == raw.http.addr() && raw.grpc.addr().port() != 0 {
+        return Err(Invalid::new("receive.http", format!("{} is receive.grpc's address: expected another port", raw.http)));
+    }
+    Ok(Receive {
+        grpc: raw.grpc.addr(),
+        http: raw.http.addr(),
+        max_request_bytes: raw.max_request.as_usize(),
+        memory_bytes: raw.memory.as_usize(),
+        wait: raw.wait.as_duration(),
+    })
+}
+
+fn batch(raw: &RawBatch) -> Result<batcher::Limits, Invalid> {
+    if !(1..=1_000_000).contains(&raw.rows) {
+        return Err(Invalid::new("batch.rows", format!("{}: expected 1 to 1000000", raw.rows)));
+    }
+    if raw.age.as_duration().is_zero() {
+        return Err(Invalid::new("batch.age", "0s: expected more, such as 200ms or 5s"));
+    }
+    let raw_bytes = at_least("batch.raw", raw.raw, ByteSize::kib(16))?;
+    if raw.raw > ByteSize::mib(64) {
+        return Err(Invalid::new("batch.raw", format!("{} is too large: expected at most 64MiB", raw.raw)));
+    }
+    let open_bytes = at_least("batch.open", raw.open, raw.raw)?;
+    Ok(batcher::Limits { rows: raw.rows, raw_bytes, age: raw.age.as_duration(), open_bytes })
+}
+
+/// Segments of the inbox are small, so that disk comes back soon: a sixteenth of the budget, within 1 to 64 MiB.
+fn inbox(raw: &RawInbox, max_request_bytes: usize) -> Result<Inbox, Invalid> {
+    let least = ByteSize((max_request_bytes as u64).saturating_mul(4).max(ByteSize::mib(16).as_u64()));
+    let budget_bytes = at_least("inbox.budget", raw.budget, least)?;
+    if raw.commit_wait > Span::from_millis(2) {
+        return Err(Invalid::new("inbox.commit_wait", format!("{}: expected at most 2ms", raw.commit_wait)));
+    }
+    if raw.recent > 1 << 20 {
+        return Err(Invalid::new("inbox.recent", format!("{}: expected at most {}", raw.recent, 1 << 20)));
+    }
+    let segment_bytes = (budget_bytes / 16).clamp(1 << 20, 64 << 20);
+    Ok(Inbox { budget_bytes, segment_bytes, commit_wait: raw.commit_wait.as_duration(), recent: raw.recent })
+}
+
+fn ship(raw: RawShip) -> Result<Ship, Invalid> {
+    if raw.endpoints.is_empty() {
+        return Err(Invalid::new("ship.endpoints", "no router: expected at least one host:port"));
+    }
+    let mut endpoints = Vec::with_capacity(raw.endpoints.len());
+    for (index, address) in raw.endpoints.iter().enumerate() {
+        let key = format!("ship.endpoints[{index}]");
+        endpoints.push(endpoint(address, raw.server_name.as_deref()).map_err(|message| Invalid::new(key, message))?);
+    }
+    if !(1..=4096).contains(&raw.in_flight) {
+        return Err(Invalid::new("ship.in_flight", format!("{}: expected 1 to 4096", raw.in_flight)));
+    }
+    let backoff = &raw.backoff;
+    if backoff.min.as_duration().is_zero() || backoff.min > backoff.max {
+        return Err(Invalid::new("ship.backoff.min", format!("{}: expected more than 0s and at most ship.backoff.max", backoff.min)));
+    }
+    Ok(Ship {
+        endpoints,
+        link_cap: raw.link_cap.map(Rate::as_u64),
+        tls: raw.tls,
+        in_flight: raw.in_flight,
+        backoff_min: backoff.min.as_duration(),
+        backoff_max: backoff.max.as_duration(),
+    })
+}
+
+fn endpoint(address: &str, server_name: Option<&str>) -> Result<Endpoint, String> {
+    let expected = || format!("{address:?}: expected host:port, such as router.example:4433 or [2001:db8::1]:4433");
+    let (host, port) = address.rsplit_once(':').ok_or_else(expected)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0) {
+        return Err(expected());
+    }
+    Ok(Endpoint { address: address.to_owned(), server_name: server_name.unwrap_or(host).to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The file as written, with all defaults. Units, bounds and cross-checks that types cannot say are in [`super::Config::from_raw`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use federation_proto::identity::{Class, EdgeName, TenantId};
+use serde::Deserialize;
+use service::config::{ByteSize, Listen, Rate, Span};
+use service::tls::TlsFiles;
+
+/// The file as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// The edge's name, as its certificate has it.
+    pub name: EdgeName,
+    /// Where inbox, spool and rejected batches lie. Created if it is not there.
+    pub data_dir: PathBuf,
+    /// Told to the router: cloud, region, cluster, kind. At most 32, 256 bytes each.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The OTLP receivers.
+    #[serde(default)]
+    pub receive: RawReceive,
+    /// Who senders are.
+    #[serde(default)]
+    pub identity: RawIdentity,
+    /// What is known of tenants.
+    #[serde(default)]
+    pub tenants: BTreeMap<TenantId, RawTenant>,
+    /// When a batch closes.
+    #[serde(default)]
+    pub batch: RawBatch,
+    /// Requests on disk, not yet in batches.
+    #[serde(default)]
+    pub inbox: RawInbox,
+    /// Batches on disk, not yet acknowledged by a router.
+    #[serde(default)]
+    pub spool: RawSpool,
+    /// The way to the routers.
+    pub ship: RawShip,
+    /// Health, metrics, ledger.
+    #[serde(default)]
+    pub admin: RawAdmin,
+    /// How long a SIGTERM may take.
+    #[serde(default = "defaults::drain")]
+    pub drain: Span,
+    /// Log as one JSON object per line.
+    #[serde(default)]
+    pub log_json: bool,
+}
+
+/// `receive:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawReceive {
+    /// OTLP/gRPC.
+    pub grpc: Listen,
+    /// OTLP/HTTP, protobuf.
+    pub http: Listen,
+    /// Largest request, after decompression.
+    pub max_request: ByteSize,
+    /// Request bodies in memory: being received, on their way to disk, in open batches, being encoded.
+    pub memory: ByteSize,
+    /// How long a sender waits for memory before it is told to retry.
+    pub wait: Span,
+}
+
+impl Default for RawReceive {
+    fn default() -> Self {
+        Self {
+            grpc: Listen(SocketAddr::from(([0, 0, 0, 0], 4317))),
+            http: Listen(SocketAddr::from(([0, 0, 0, 0], 4318))),
+            max_request: ByteSize::mib(16),
+            memory: ByteSize::mib(256),
+            wait: Span::from_millis(500),
+        }
+    }
+}
+
+/// `identity:`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawIdentity {
+    /// Whose the records of senders without a token are; none: they are refused.
+    pub default_tenant: Option<TenantId>,
+    /// Bearer tokens.
+    pub tokens: Vec<RawToken>,
+}
+
+/// One of `identity.tokens`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawToken {
+    /// SHA-256 of the token, 64 hex digits: `printf %s "$TOKEN" | sha256sum`.
+    pub sha256: String,
+    /// Whose it is.
+    pub tenant: TenantId,
+}
+
+/// One of `tenants`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTenant {
+    /// Quality of service of its batches.
+    pub class: Class,
+}
+
+/// `batch:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBatch {
+    /// Rows, at most.
+    pub rows: u32,
+    /// OTLP bytes, at most.
+    pub raw: ByteSize,
+    /// Time from the first row, at most.
+    pub age: Span,
+    /// OTLP bytes in all open batches.
+    pub open: ByteSize,
+    /// Encoder threads; 0: one for each core, less one.
+    pub workers: usize,
+}
+
+impl Default for RawBatch {
+    fn default() -> Self {
+        Self { rows: 10_000, raw: ByteSize::mib(4), age: Span::from_secs(5), open: ByteSize::mib(64), workers: 0 }
+    }
+}
+
+/// `inbox:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInbox {
+    /// Disk.
+    pub budget: ByteSize,
+    /// How long a request may wait for others to share its fsync; at most 2ms.
+    pub commit_wait: Span,
+    /// Hashes of requests remembered, so that one sent again is not stored again (16 bytes each).
+    pub recent: usize,
+}
+
+impl Default for RawInbox {
+    fn default() -> Self {
+        Self { budget: ByteSize::gib(1), commit_wait: Span::from_millis(1), recent: 65_536 }
+    }
+}
+
+/// `spool:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSpool {
+    /// Disk.
+    pub budget: ByteSize,
+    /// Size of a segment file; disk comes back in steps of it.
+    pub segment: ByteSize,
+    /// Disk for batches that a router refused for good, kept for a person to look at; past it they are only counted.
+    pub rejected: ByteSize,
+}
+
+impl Default for RawSpool {
+    fn default() -> Self {
+        Self { budget: ByteSize::gib(8), segment: ByteSize::mib(64), rejected: ByteSize::mib(256) }
+    }
+}
+
+/// `ship:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawShip {
+    /// Routers, `host:port`, in the order of preference.
+    pub endpoints: Vec<String>,
+    /// The name expected in the router's certificate; the endpoint's host when left out.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Most that the uplink may carry; no limit when left out.
+    #[serde(default)]
+    pub link_cap: Option<Rate>,
+    /// Who the edge is, and whom it believes.
+    pub tls: TlsFiles,
+    /// Batches on their way at a time.
+    #[serde(default = "defaults::in_flight")]
+    pub in_flight: usize,
+    /// Waits between attempts to connect.
+    #[serde(default)]
+    pub backoff: RawBackoff,
+}
+
+/// `ship.backoff:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBackoff {
+    /// The first.
+    pub min: Span,
+    /// The longest.
+    pub max: Span,
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        Self { min: Span::from_millis(100), max: Span::from_secs(10) }
+    }
+}
+
+/// `admin:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAdmin {
+    /// Where `/healthz`, `/readyz`, `/metrics` and `/ledger` are.
+    pub listen: Listen,
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { listen: Listen(SocketAddr::from(([127, 0, 0, 1], 9464))) }
+    }
+}
+
+mod defaults {
+    use service::config::Span;
+
+    pub(super) fn drain() -> Span {
+        Span::from_secs(20)
+    }
+
+    pub(super) fn in_flight() -> usize {
+        64
+    }
+}

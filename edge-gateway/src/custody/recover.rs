@@ -1,0 +1,149 @@
+//! From two logs as a crash left them to the account of all rows.
+//!
+//! The ledger survives with the spool's checkpoint; entries behind its `counted` are counted anew from the inbox, queues from what
+//! lies in both logs. Where the disk lost records, what was counted in and is found nowhere is counted as dropped (`damaged`), and
+//! where it lost the checkpoint, what is found is what was received: a ledger that does not balance after that is a bug to be seen,
+//! so without damage nothing is evened out.
+
+use federation_proto::identity::{Seq, Signal, TenantId};
+use federation_proto::ledger::{Reason, Terms};
+use segment_log::{DamageKind, Log, Recovery};
+
+use super::checkpoint::State;
+use super::{Custody, Settings};
+use crate::inbox::Entry;
+use crate::shipper::Item;
+use crate::spool::Stored;
+
+/// What a start found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The account of all rows.
+    pub custody: Custody,
+    /// Batches to ship, oldest first.
+    pub items: Vec<Item>,
+    /// Spool records that cannot be read: to be quarantined and acked.
+    pub bad_batches: Vec<Seq>,
+    /// Rows that went with the disk, by tenant and signal.
+    pub lost: Vec<(TenantId, Signal, u64)>,
+}
+
+/// Makes the account from the logs.
+#[must_use]
+pub fn recover(settings: Settings, inbox: (&Log, &Recovery), spool: (&Log, &Recovery)) -> Recovered {
+    let (inbox, inbox_found) = inbox;
+    let (spool, spool_found) = spool;
+    let mut custody = Custody::new(settings, inbox.id());
+    let mut damaged = [inbox_found, spool_found].iter().any(|found| found.damaged.iter().any(|damage| damage.kind != DamageKind::Torn));
+    damaged |= !restore(&mut custody, spool_found);
+    if let Some(recent) = &inbox_found.state {
+        custody.recent.restore(recent);
+    }
+    let (items, bad_batches) = read_spool(&mut custody, spool, spool_found);
+    let bad_entries = read_inbox(&mut custody, inbox, inbox_found);
+    damaged |= !bad_batches.is_empty() || bad_entries;
+    let lost = if damaged { custody.reconcile() } else { Vec::new() };
+    custody.changed = true;
+    Recovered { custody, items, bad_batches, lost }
+}
+
+/// The newest checkpoint's state; false when there should be one and is not, or it speaks of another inbox.
+fn restore(custody: &mut Custody, found: &Recovery) -> bool {
+    let Some(bytes) = &found.state else { return true };
+    let Some(state) = State::decode(bytes) else { return false };
+    custody.ledger = state.ledger;
+    custody.wire = state.wire;
+    if state.inbox != custody.inbox {
+        return false;
+    }
+    custody.counted = state.counted;
+    custody.consumed = state.consumed;
+    true
+}
+
+/// Counts what lies in the spool, and takes the sources of what is behind the checkpoint.
+fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery) -> (Vec<Item>, Vec<Seq>) {
+    let (mut items, mut bad) = (Vec::new(), Vec::new());
+    for (seq, _) in spool.pending() {
+        let Some(stored) = spool.read_meta(seq).ok().and_then(|meta| Stored::decode(&meta).ok()) else {
+            bad.push(seq);
+            continue;
+        };
+        if found.after_checkpoint.binary_search(&seq).is_ok() && stored.sources.inbox == custody.inbox {
+            custody.consumed.add(&stored.sources);
+        }
+        let item = stored.item(seq);
+        custody.ledger.account(&item.tenant, item.signal);
+        custody.queued_mut(&item.tenant, item.signal).spool += u64::from(item.rows);
+        items.push(item);
+    }
+    (items, bad)
+}
+
+/// Counts what lies in the inbox, and puts what no batch has into the backlog. True when something there cannot be read.
+fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery) -> bool {
+    let mut bad = false;
+    let counted = custody.counted;
+    for damage in &found.damaged {
+        let entry = damage.meta.as_deref().and_then(|meta| Entry::decode(meta).ok());
+        if let Some(entry) = entry.filter(|_| damage.seqs.start >= counted) {
+            custody.ledger.account(&entry.tenant, entry.signal).received += u64::from(entry.rows);
+        }
+    }
+    for (seq, _) in inbox.pending() {
+        let fresh = seq >= counted;
+        if custody.consumed.is_whole(seq) && !fresh {
+            custody.completed.push(seq);
+            continue;
+        }
+        let Some(entry) = inbox.read_meta(seq).ok().and_then(|meta| Entry::decode(&meta).ok()) else {
+            bad = true;
+            custody.consumed.add_whole(seq);
+            custody.completed.push(seq);
+            metrics::counter!("tributary_edge_damaged_records_total", "log" => "inbox").increment(1);
+            continue;
+        };
+        custody.take_entry(seq, &entry, fresh);
+        if found.after_checkpoint.binary_search(&seq).is_ok() {
+            custody.recent.settle(entry.hash);
+        }
+    }
+    custody.counted = counted.max(inbox.next_seq());
+    bad
+}
+
+impl Custody {
+    fn take_entry(&mut self, seq: Seq, entry: &Entry, fresh: bool) {
+        if fresh {
+            self.ledger.account(&entry.tenant, entry.signal).received += u64::from(entry.rows);
+        }
+        let missing = self.consumed.missing(seq, entry.rows);
+        if missing.is_empty() {
+            self.completed.push(seq);
+        }
+        let mut rows = 0;
+        for range in missing {
+            rows += u64::from(range.end - range.start);
+            self.backlog.add(seq, range, entry.rows);
+        }
+        self.queued_mut(&entry.tenant, entry.signal).inbox += rows;
+    }
+
+    /// After damage: evens out what the disk lost, and says how much that was.
+    fn reconcile(&mut self) -> Vec<(TenantId, Signal, u64)> {
+        let accounts: Vec<_> = self
+            .accounts()
+            .map(|(tenant, signal, terms, queued, _)| (tenant.clone(), signal, terms.entered(), terms.left() + queued.total()))
+            .collect();
+        let mut lost = Vec::new();
+        for (tenant, signal, entered, found) in accounts {
+            if entered < found {
+                self.ledger.account(&tenant, signal).received = found;
+            } else if entered > found {
+                self.count_dropped(&tenant, signal, entered - found, Reason::Damaged);
+                lost.push((tenant, signal, entered - found));
+            }
+        }
+        lost
+    }
+}

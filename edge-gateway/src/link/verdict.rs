@@ -1,0 +1,120 @@
+//! What a router said of batches, applied to shipper, spool and ledger.
+//!
+//! The ack in the spool and its row count in the ledger are changed under the spool's lock together, so that a checkpoint has both or
+//! neither: after a crash the same batch is shipped, acked and counted again from the same state.
+
+use std::time::{Duration, Instant};
+
+use federation_proto::control::{Ack, Nack, NackReason};
+use federation_proto::identity::{Seq, SpoolId};
+use federation_proto::ledger::Reason;
+use segment_log::ReadError;
+
+use super::Shared;
+use crate::shipper::Item;
+use crate::spool::Stored;
+
+/// A refused batch is not sent again before this, whatever the router says.
+const LEAST_RETRY: Duration = Duration::from_millis(100);
+/// Nor held back for longer than this.
+const MOST_RETRY: Duration = Duration::from_secs(300);
+
+impl Shared {
+    /// The router has these on its journal. Says how many of them were news.
+    pub(super) fn acked(&self, ack: &Ack) -> usize {
+        if ack.spool != self.spool_id.0 {
+            return 0;
+        }
+        let items: Vec<Item> = {
+            let mut shipper = self.shipper.lock();
+            ack.ranges.iter().flat_map(|range| shipper.acked(Seq(range.first), Seq(range.last))).collect()
+        };
+        if !items.is_empty() {
+            self.spool.with(|log| {
+                let mut custody = self.custody.lock();
+                for item in &items {
+                    if log.ack(item.seq) {
+                        custody.shipped(item);
+                    }
+                }
+            });
+            self.acked.notify_waiters();
+        }
+        items.len()
+    }
+
+    /// The router did not take this batch.
+    pub(super) fn nacked(&self, now: Instant, nack: &Nack) {
+        if nack.spool != self.spool_id.0 {
+            return;
+        }
+        let seq = Seq(nack.seq);
+        let reason = NackReason::try_from(nack.reason).unwrap_or(NackReason::Unspecified);
+        metrics::counter!("tributary_edge_nacks_total", "reason" => format!("{reason:?}")).increment(1);
+        if reason.is_permanent() {
+            tracing::error!(batch = %seq, ?reason, message = nack.message, "a router refused a batch for good");
+            self.reject(seq, dropped(reason));
+        } else {
+            let after = Duration::from_millis(nack.retry_after_ms).clamp(LEAST_RETRY, MOST_RETRY);
+            tracing::debug!(batch = %seq, ?reason, ?after, message = nack.message, "a router wants a batch later");
+            self.shipper.lock().hold(seq, now + after, reason == NackReason::OverQuota);
+        }
+    }
+
+    /// The batch dies for a stated reason; its bytes are put aside.
+    pub(super) fn reject(&self, seq: Seq, reason: Reason) {
+        let Some(item) = self.shipper.lock().remove(seq) else { return };
+        match self.put_aside(seq) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(batch = %seq, "rejected batches are at their budget (spool.rejected): this one is not kept"),
+            Err(error) => tracing::error!(batch = %seq, error, "a rejected batch could not be put aside"),
+        }
+        self.spool.with(|log| {
+            let mut custody = self.custody.lock();
+            if log.ack(seq) {
+                custody.dropped(&item, reason);
+            }
+        });
+    }
+
+    fn put_aside(&self, seq: Seq) -> Result<bool, String> {
+        let record = self.spool.with(|log| log.prepare_read(seq)).and_then(|read| read.run()).map_err(|error| error.to_string())?;
+        let stored = Stored::decode(&record.meta).map_err(|error| error.to_string())?;
+        let header = stored.named(self.spool_id, seq);
+        self.rejected.keep(header.id, &header.encode(), &record.payload).map_err(|error| error.to_string())
+    }
+
+    /// The batch's record is not what was written: it is quarantined, and its rows are counted.
+    pub(super) fn damaged(&self, seq: Seq, error: &ReadError) {
+        let Some(item) = self.shipper.lock().remove(seq) else { return };
+        tracing::error!(batch = %seq, tenant = %item.tenant, rows = item.rows, %error, "a batch in the spool cannot be read: dropped");
+        metrics::counter!("tributary_edge_damaged_records_total", "log" => "spool").increment(1);
+        self.spool.with(|log| {
+            log.quarantine(seq);
+            self.custody.lock().dropped(&item, Reason::Damaged);
+        });
+    }
+
+    /// The record of a batch as it goes on the wire: header and payload.
+    pub(super) fn read(&self, seq: Seq) -> Result<(Vec<u8>, bytes::Bytes), ReadError> {
+        let record = self.spool.with(|log| log.prepare_read(seq)).and_then(|read| read.run())?;
+        let stored = Stored::decode(&record.meta).map_err(|_| ReadError::NotPending(seq))?;
+        Ok((stored.named(self.spool_id, seq).encode(), record.payload))
+    }
+}
+
+fn dropped(reason: NackReason) -> Reason {
+    match reason {
+        NackReason::TenantNotAllowed => Reason::TenantNotAllowed,
+        NackReason::TooLarge => Reason::TooLarge,
+        NackReason::UnknownEncoding => Reason::UnknownEncoding,
+        NackReason::Unspecified | NackReason::OverQuota | NackReason::JournalFull | NackReason::Again | NackReason::Draining => {
+            Reason::Unreachable
+        }
+    }
+}
+
+/// Is this the spool that an id names? Acks and nacks of others are of an earlier disk, and mean nothing here.
+pub(super) fn floor(spool: SpoolId, floor: Seq) -> federation_proto::control::SpoolFloor {
+    federation_proto::control::SpoolFloor { spool: spool.0.to_vec(), floor: floor.0 }
+}

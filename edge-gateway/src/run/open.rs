@@ -1,0 +1,175 @@
+//! Opening both logs and what stands on them.
+//!
+//! A damaged record never keeps an edge from starting: it is counted, put aside, and told of in the log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use federation_proto::identity::SpoolId;
+use parking_lot::Mutex;
+use segment_log::{Committer, CommitterOptions, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex};
+use service::admin::Readiness;
+use tokio::sync::Notify;
+
+use super::{Parts, RunError, SharedCustody};
+use crate::config::Config;
+use crate::custody::{Recovered, Settings, recover};
+use crate::encoder::EncoderPool;
+use crate::ingest::Memory;
+use crate::link::{LinkStatus, Rejected, Shared};
+use crate::shipper::{Limits, LinkCap, Shipper};
+
+/// Streams open for writing, per class.
+const STREAMS: usize = 4;
+/// A sent batch without a verdict for this long is sent again.
+const VERDICT: std::time::Duration = std::time::Duration::from_secs(30);
+/// What a record may be beyond the body or batch in it, in bytes: its meta.
+const META_BYTES: u64 = 1 << 20;
+
+/// A log that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    /// The directory cannot be made.
+    #[error("{}: cannot be created: {error}; check data_dir", path.display())]
+    Dir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The log says why.
+    #[error("{what}: {error}")]
+    Log {
+        /// `inbox` or `spool`.
+        what: &'static str,
+        /// What it says.
+        error: OpenError,
+    },
+}
+
+/// The inbox behind its committer.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    pub(crate) committer: Committer,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inbox")
+    }
+}
+
+/// What the disk may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budgets {
+    pub(crate) inbox_bytes: u64,
+    pub(crate) inbox_segment_bytes: u64,
+    pub(crate) spool_bytes: u64,
+    /// Room that a stalled spool must have before it is tried again.
+    pub(crate) spool_margin_bytes: u64,
+    /// Room that the inbox must have to count as taking requests.
+    pub(crate) inbox_margin_bytes: u64,
+}
+
+/// Opens everything that lies on disk. Blocks.
+pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
+    let most = |body: u64| u32::try_from(2 * body + META_BYTES).unwrap_or(u32::MAX);
+    let inbox_options = Options {
+        segment_bytes: config.inbox.segment_bytes,
+        budget_bytes: config.inbox.budget_bytes,
+        max_record_bytes: most(config.receive.max_request_bytes as u64),
+        ..Options::default()
+    };
+    let spool_options = Options {
+        segment_bytes: config.spool.segment_bytes,
+        budget_bytes: config.spool.budget_bytes,
+        max_record_bytes: most(config.batch.raw_bytes.max(config.receive.max_request_bytes as u64)),
+        ..Options::default()
+    };
+    let spool_dir = config.data_dir.join("spool");
+    let index = Box::new(SledIndex::new(config.data_dir.join("spool-index")));
+    let (mut spool, spool_found) = open_log("spool", &spool_dir, index, spool_options)?;
+    let (inbox, inbox_found) = open_log("inbox", &config.data_dir.join("inbox"), Box::new(MemoryIndex::new()), inbox_options)?;
+    let settings = Settings { batch: config.batch, recent: config.inbox.recent, identities: config.identities.clone() };
+    let Recovered { custody, items, bad_batches, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
+    for seq in bad_batches {
+        tracing::error!(batch = %seq, "a batch in the spool cannot be read: put aside");
+        spool.quarantine(seq);
+    }
+    for (tenant, signal, rows) in lost {
+        tracing::error!(%tenant, %signal, rows, "the disk lost rows: counted as dropped (damaged)");
+    }
+    tracing::info!(batches = items.len(), inbox = inbox.pending().count(), "logs are open");
+    let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
+    let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.next_seq());
+    for item in items {
+        shipper.add(item);
+    }
+    start(config, Arc::new(Mutex::new(custody)), inbox, spool, shipper)
+}
+
+fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shipper: Shipper) -> Result<Parts, RunError> {
+    let spool_id = SpoolId(spool.id());
+    let committer = |log, name: &str, max_wait| {
+        let options = CommitterOptions { max_wait, name: name.to_owned(), ..CommitterOptions::default() };
+        Committer::start(log, options)
+    };
+    let spool = committer(spool, "edge-spool", std::time::Duration::ZERO);
+    let inbox = Inbox { committer: committer(inbox, "edge-inbox", config.inbox.commit_wait) };
+    let link = Arc::new(Shared {
+        custody: Arc::clone(&custody),
+        spool: spool.clone(),
+        spool_id,
+        shipper: Mutex::new(shipper),
+        wake: Notify::new(),
+        acked: Notify::new(),
+        status: Mutex::new(LinkStatus::default()),
+        rejected: Rejected::new(config.data_dir.join("rejected"), config.spool.rejected_bytes),
+    });
+    let for_stored = Arc::clone(&link);
+    let on_stored = Box::new(move |item| {
+        for_stored.shipper.lock().add(item);
+        for_stored.wake.notify_one();
+    });
+    let encoders = EncoderPool::start(config.workers, custody, spool, on_stored).map_err(RunError::Threads)?;
+    let budgets = Budgets {
+        inbox_bytes: config.inbox.budget_bytes,
+        inbox_segment_bytes: config.inbox.segment_bytes,
+        spool_bytes: config.spool.budget_bytes,
+        spool_margin_bytes: config.batch.raw_bytes,
+        inbox_margin_bytes: config.inbox.segment_bytes.min(config.receive.max_request_bytes as u64),
+    };
+    let memory = Memory::new(config.receive.memory_bytes, config.receive.wait);
+    Ok(Parts { link, inbox, encoders, memory, readiness: Readiness::new(), budgets })
+}
+
+fn open_log(what: &'static str, dir: &Path, index: Box<dyn Index>, options: Options) -> Result<(Log, Recovery), OpenLogError> {
+    let store = FileStore::new(dir).map_err(|error| OpenLogError::Dir { path: dir.to_owned(), error })?;
+    let (log, found) = Log::open(Arc::new(store), index, options).map_err(|error| OpenLogError::Log { what, error })?;
+    if let Some(why) = &found.index_rebuilt {
+        tracing::warn!(log = what, why, "index rebuilt from the segments");
+    }
+    for damage in &found.damaged {
+        tracing::warn!(
+            log = what,
+            kind = ?damage.kind,
+            segment = %damage.segment,
+            offset = damage.offset,
+            bytes = damage.bytes,
+            records = ?damage.seqs,
+            kept_as = damage.quarantined,
+            "damage found"
+        );
+    }
+    Ok((log, found))
+}
+
+/// Spreads the reconnects of edges that start together.
+pub(super) fn seed() -> u64 {
+    use ring::rand::SecureRandom;
+    let mut seed = [0; 8];
+    if ring::rand::SystemRandom::new().fill(&mut seed).is_err() {
+        tracing::warn!("no randomness: reconnects are not spread");
+    }
+    u64::from_le_bytes(seed)
+}

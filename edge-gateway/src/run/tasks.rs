@@ -1,0 +1,217 @@
+//! What an edge does by the clock: closing batches by age, reading the backlog, checkpoints, and saying how it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use federation_proto::identity::Seq;
+use parking_lot::Mutex;
+use segment_log::{CheckpointError, Committer, ReadError};
+use service::shutdown::Shutdown;
+use tokio::task::JoinSet;
+
+use super::Parts;
+use crate::clock;
+use crate::config::Config;
+use crate::custody::{Custody, Rows, checkpoint_inbox, checkpoint_spool};
+use crate::inbox::{Entry, InvalidEntry};
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// The inbox's checkpoint gives disk back; it is taken when that much is to be had, or after this time.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+const TRIM_SEGMENTS: u64 = 2;
+/// How often an empty backlog is looked at.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(200);
+/// A spool filled beyond this, in hundredths of its budget, with no router, is no place to send to.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// Starts the tasks; they end with `working`.
+pub(super) fn start(parts: &Arc<Parts>, config: &Config, working: &Shutdown) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let resolution = (config.batch.age / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
+    tasks.spawn(close_by_age(Arc::clone(parts), resolution, working.clone()));
+    tasks.spawn(read_backlog(Arc::clone(parts), working.clone()));
+    tasks.spawn(maintain(Arc::clone(parts), working.clone()));
+    tasks
+}
+
+async fn close_by_age(parts: Arc<Parts>, resolution: Duration, working: Shutdown) {
+    let mut tick = tokio::time::interval(resolution);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let closed = parts.link.custody.lock().due(clock::now());
+                parts.encoders.submit(closed);
+            }
+            () = working.requested() => return,
+        }
+    }
+}
+
+async fn read_backlog(parts: Arc<Parts>, working: Shutdown) {
+    let reading = async {
+        loop {
+            let next = parts.link.custody.lock().next_backlog();
+            match next {
+                Some((seq, rows)) => read_one(&parts, seq, rows).await,
+                None => tokio::time::sleep(BACKLOG_PAUSE).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = working.requested() => {}
+    }
+}
+
+/// Reads one entry back, with memory claimed as for a request.
+async fn read_one(parts: &Arc<Parts>, seq: Seq, rows: Rows) {
+    let custody = &parts.link.custody;
+    let inbox = parts.inbox.committer.clone();
+    let meta = inbox.with(|log| log.read_meta(seq));
+    let entry = match meta.map(|meta| Entry::decode(&meta)) {
+        Ok(Ok(entry)) => entry,
+        Err(ReadError::Io { source, .. }) => {
+            tracing::error!(entry = %seq, error = %source, "inbox: cannot read now");
+            custody.lock().not_read(seq, rows);
+            return tokio::time::sleep(CHECKPOINT_EVERY).await;
+        }
+        Ok(Err(_)) | Err(_) => return unreadable(parts, seq, &rows, None),
+    };
+    let Ok(claim) = parts.memory.claim_patiently(entry.body_len as usize).await else {
+        return unreadable(parts, seq, &rows, Some(&entry));
+    };
+    let for_read = entry.clone();
+    let read = tokio::task::spawn_blocking(move || open(&inbox, seq, &for_read)).await;
+    match read {
+        Ok(Ok(body)) => {
+            let closed = custody.lock().read_back(clock::now(), seq, rows, &entry, &claim.hold(body));
+            parts.encoders.submit(closed);
+        }
+        Ok(Err(Unreadable::Now(error))) => {
+            tracing::error!(entry = %seq, %error, "inbox: cannot read now");
+            custody.lock().not_read(seq, rows);
+            tokio::time::sleep(CHECKPOINT_EVERY).await;
+        }
+        Ok(Err(Unreadable::Ever)) | Err(_) => unreadable(parts, seq, &rows, Some(&entry)),
+    }
+}
+
+enum Unreadable {
+    Now(Arc<std::io::Error>),
+    Ever,
+}
+
+impl From<InvalidEntry> for Unreadable {
+    fn from(_: InvalidEntry) -> Self {
+        Self::Ever
+    }
+}
+
+fn open(inbox: &Committer, seq: Seq, entry: &Entry) -> Result<Bytes, Unreadable> {
+    let record = inbox.with(|log| log.prepare_read(seq)).and_then(|read| read.run()).map_err(|error| match error {
+        ReadError::Io { source, .. } => Unreadable::Now(source),
+        _ => Unreadable::Ever,
+    })?;
+    Ok(entry.open(&record.payload)?)
+}
+
+fn unreadable(parts: &Parts, seq: Seq, rows: &Rows, entry: Option<&Entry>) {
+    tracing::error!(entry = %seq, tenant = entry.map(|entry| entry.tenant.as_str()), "a request in the inbox cannot be read: its rows are dropped");
+    parts.link.custody.lock().unreadable(seq, rows, entry);
+}
+
+/// The checkpoint of both logs: the spool's first.
+///
+/// # Errors
+/// What the first of them says.
+pub(super) fn checkpoint(custody: &Mutex<Custody>, spool: &Committer, inbox: &Committer) -> Result<(), CheckpointError> {
+    checkpoint_spool(custody, spool, inbox)?;
+    checkpoint_inbox(custody, inbox)
+}
+
+async fn maintain(parts: Arc<Parts>, working: Shutdown) {
+    let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut trim = Trim { acked: 0, last: clock::now() };
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = working.requested() => return,
+        }
+        let worker = Arc::clone(&parts);
+        let done = tokio::task::spawn_blocking(move || {
+            worker.take_checkpoints(&mut trim);
+            worker.resume();
+            worker.say_how_it_is();
+            trim
+        });
+        match done.await {
+            Ok(state) => trim = state,
+            Err(_) => return tracing::error!("maintenance panicked; no more checkpoints are taken"),
+        }
+    }
+}
+
+/// When the inbox was last trimmed, and entries acked in it since.
+struct Trim {
+    acked: usize,
+    last: Instant,
+}
+
+impl Parts {
+    fn take_checkpoints(&self, trim: &mut Trim) {
+        let (custody, spool, inbox) = (&self.link.custody, &self.link.spool, &self.inbox.committer);
+        if custody.lock().has_changed() {
+            match checkpoint_spool(custody, spool, inbox) {
+                Ok(acked) => trim.acked += acked,
+                Err(error) => return tracing::error!(%error, "spool: no checkpoint; the next is tried in a second"),
+            }
+        }
+        let to_be_had = inbox.with(|log| log.bytes_on_disk().saturating_sub(log.pending_bytes()));
+        let worth_it = to_be_had >= TRIM_SEGMENTS * self.budgets.inbox_segment_bytes;
+        let now = clock::now();
+        if trim.acked == 0 || !(worth_it || now - trim.last >= TRIM_EVERY) {
+            return;
+        }
+        match checkpoint_inbox(custody, inbox) {
+            Ok(()) => *trim = Trim { acked: 0, last: now },
+            Err(error) => tracing::error!(%error, "inbox: no checkpoint; the next is tried in a second"),
+        }
+    }
+
+    /// A spool that took nothing is tried again when it has room for a batch.
+    fn resume(&self) {
+        let used = self.link.spool.with(|log| log.bytes_on_disk());
+        let mut custody = self.link.custody.lock();
+        if custody.is_stalled() && used + self.budgets.spool_margin_bytes <= self.budgets.spool_bytes {
+            tracing::info!("spool: trying again");
+            custody.resume();
+        }
+    }
+
+    fn say_how_it_is(&self) {
+        let spool_bytes = self.link.spool.with(|log| log.bytes_on_disk());
+        let inbox_bytes = self.inbox.committer.with(|log| log.bytes_on_disk());
+        let depth = self.link.shipper.lock().depth();
+        let connected = self.link.status.lock().connected;
+        let (stalled, open_bytes) = {
+            let custody = self.link.custody.lock();
+            (custody.is_stalled(), custody.open_bytes())
+        };
+        metrics::gauge!("tributary_edge_spool_bytes").set(spool_bytes as f64);
+        metrics::gauge!("tributary_edge_inbox_bytes").set(inbox_bytes as f64);
+        metrics::gauge!("tributary_edge_queued_batches").set(depth.batches as f64);
+        metrics::gauge!("tributary_edge_queued_bytes").set(depth.bytes as f64);
+        metrics::gauge!("tributary_edge_in_flight_bytes").set(depth.in_flight_bytes as f64);
+        metrics::gauge!("tributary_edge_open_batch_bytes").set(open_bytes as f64);
+        metrics::gauge!("tributary_edge_free_memory_bytes").set(self.memory.free_bytes() as f64);
+        let full = inbox_bytes + self.budgets.inbox_margin_bytes > self.budgets.inbox_bytes;
+        self.readiness.set("inbox", if full { Err("at its budget (inbox.budget): requests are refused") } else { Ok(()) });
+        self.readiness
+            .set("spool", if stalled { Err("takes no batch (full, or its disk fails): requests stay in the inbox") } else { Ok(()) });
+        let nearly_full = spool_bytes / 100 >= self.budgets.spool_bytes / 10_000 * NEARLY_FULL_PERCENT;
+        let cut_off = !connected && nearly_full;
+        self.readiness.set("way_out", if cut_off { Err("no router, and the spool is nearly full") } else { Ok(()) });
+    }
+}

@@ -1,0 +1,403 @@
+//! What goes over the link next. Decides only: the driver (`link`) has the connection, the streams and the clock.
+//!
+//! A batch is `ready`, `held` (the router said when to come back), `sending` (its stream is open), or `sent` (waiting for the
+//! verdict). Only the router's ack takes it out. Losing the connection makes everything ready again; ids stay, so the router knows
+//! the ones it has.
+//!
+//! **Invariants.** Only what the spool has on disk is added here, in the order of `seq`. [`Shipper::floor`] is never above a batch
+//! that is still here. Bytes on their way never exceed the router's credit, nor batches [`Limits::in_flight_batches`].
+//!
+//! **Order.** Class before class, within a class the oldest first over all tenants that are not held back; chunks of what is being
+//! sent compete under the same order, so a high batch overtakes a low one in the middle. [`Shipper::pick`] is the one place that a
+//! fairer scheduler replaces: it has ready batches by class and tenant.
+//!
+//! Bounds: one small record per batch in the spool, so bounded by the spool's budget.
+
+mod backoff;
+mod cap;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use federation_proto::identity::{Class, Seq, Signal, TenantId};
+
+pub use backoff::{Backoff, Jitter};
+pub use cap::LinkCap;
+
+/// Bounds of what is on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Batches sent or being sent and not acknowledged.
+    pub in_flight_batches: usize,
+    /// Streams open for writing, per class.
+    pub streams: usize,
+    /// A sent batch without a verdict for this long is sent again; the router's dedup makes that harmless.
+    pub verdict: Duration,
+}
+
+/// A batch that the spool has on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its number in the spool.
+    pub seq: Seq,
+    /// Whose records.
+    pub tenant: TenantId,
+    /// Which signal.
+    pub signal: Signal,
+    /// Quality of service.
+    pub class: Class,
+    /// Rows in it.
+    pub rows: u32,
+    /// Header and payload bytes.
+    pub wire_bytes: u64,
+    /// Payload bytes.
+    pub payload_bytes: u64,
+    /// OTLP bytes that became it.
+    pub raw_bytes: u64,
+    /// Its oldest record, Unix nanoseconds; 0 when none has a time.
+    pub oldest_unix_nano: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    Held(Instant),
+    Sending { attempt: u64, written: u64, busy: bool },
+    Sent(Instant),
+}
+
+#[derive(Debug)]
+struct Entry {
+    item: Item,
+    state: State,
+}
+
+/// What the driver does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Write these bytes of the batch's header and payload to its stream, then call [`Shipper::written`].
+    Write(Chunk),
+    /// Nothing until then, or until something happens.
+    Wait(Option<Instant>),
+}
+
+/// A piece of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// The batch.
+    pub seq: Seq,
+    /// Tells apart the streams of one batch that is sent more than once.
+    pub attempt: u64,
+    /// First byte. 0 opens the stream.
+    pub from: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Nothing follows: finish the stream.
+    pub last: bool,
+}
+
+/// What waits and what is on its way, in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Batches on disk that no router acknowledged.
+    pub batches: u64,
+    /// Their header and payload bytes.
+    pub bytes: u64,
+    /// Bytes sent or being sent.
+    pub in_flight_bytes: u64,
+}
+
+/// Ready batches of one class, by tenant.
+type Ready = BTreeMap<TenantId, BTreeSet<Seq>>;
+
+/// The core of the shipper.
+#[derive(Debug)]
+pub struct Shipper {
+    limits: Limits,
+    cap: LinkCap,
+    entries: BTreeMap<Seq, Entry>,
+    bytes: u64,
+    ready: BTreeMap<Class, Ready>,
+    held: BTreeSet<(Instant, Seq)>,
+    tenants_held: BTreeMap<TenantId, Instant>,
+    sending: BTreeSet<(Class, Seq)>,
+    sent: BTreeSet<(Instant, Seq)>,
+    in_flight_bytes: u64,
+    /// What the router allows on its way; none while there is no connection.
+    credit: Option<u64>,
+    /// One above the highest batch ever added.
+    next: Seq,
+    /// Streams ever begun.
+    attempts: u64,
+}
+
+impl Shipper {
+    /// Nothing to ship; batches from `next` on will come.
+    #[must_use]
+    pub fn new(limits: Limits, cap: LinkCap, next: Seq) -> Self {
+        Self {
+            limits,
+            cap,
+            entries: BTreeMap::new(),
+            bytes: 0,
+            ready: BTreeMap::new(),
+            held: BTreeSet::new(),
+            tenants_held: BTreeMap::new(),
+            sending: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            in_flight_bytes: 0,
+            credit: None,
+            next,
+            attempts: 0,
+        }
+    }
+
+    /// A batch that is on disk. Batches come in the order of `seq`; one that was added before is not added again.
+    pub fn add(&mut self, item: Item) {
+        if item.seq < self.next && self.entries.contains_key(&item.seq) {
+            return;
+        }
+        self.next = self.next.max(item.seq.next());
+        self.bytes += item.wire_bytes;
+        let seq = item.seq;
+        self.entries.insert(seq, Entry { item, state: State::Ready });
+        self.make_ready(seq);
+    }
+
+    /// The lowest `seq` that may still be sent: what the router may forget ids below.
+    #[must_use]
+    pub fn floor(&self) -> Seq {
+        self.entries.first_key_value().map_or(self.next, |(seq, _)| *seq)
+    }
+
+    /// Batches and bytes that no router acknowledged.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        Depth { batches: self.entries.len() as u64, bytes: self.bytes, in_flight_bytes: self.in_flight_bytes }
+    }
+
+    /// The batch of that number, while it is here.
+    #[must_use]
+    pub fn item(&self, seq: Seq) -> Option<&Item> {
+        self.entries.get(&seq).map(|entry| &entry.item)
+    }
+
+    /// All batches here, oldest first.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.entries.values().map(|entry| &entry.item)
+    }
+
+    /// The link's own rate limit.
+    pub fn cap(&mut self) -> &mut LinkCap {
+        &mut self.cap
+    }
+
+    /// A router took us in and allows that many bytes on their way.
+    pub fn connected(&mut self, credit_bytes: u64) {
+        self.credit = Some(credit_bytes);
+        self.cap.restart_count();
+    }
+
+    /// The router allows another number of bytes.
+    pub fn credit(&mut self, bytes: u64) {
+        if self.credit.is_some() {
+            self.credit = Some(bytes);
+        }
+    }
+
+    /// The connection is gone: nothing is on its way any more. What a router held back is free again too, as the next may be another.
+    pub fn disconnected(&mut self) {
+        self.credit = None;
+        self.in_flight_bytes = 0;
+        self.held.clear();
+        self.tenants_held.clear();
+        self.sending.clear();
+        self.sent.clear();
+        let back: Vec<Seq> = self.entries.iter().filter(|(_, entry)| entry.state != State::Ready).map(|(seq, _)| *seq).collect();
+        for seq in back {
+            self.make_ready(seq);
+        }
+    }
+
+    /// The router has these on its journal (both ends included). Gives back the batches that were here.
+    pub fn acked(&mut self, first: Seq, last: Seq) -> Vec<Item> {
+        if first > last {
+            return Vec::new();
+        }
+        let known: Vec<Seq> = self.entries.range(first..=last).map(|(seq, _)| *seq).collect();
+        known.into_iter().filter_map(|seq| self.remove(seq)).collect()
+    }
+
+    /// The batch leaves without having been shipped: its record cannot be read, or no router will ever take it.
+    pub fn remove(&mut self, seq: Seq) -> Option<Item> {
+        self.leave_state(seq);
+        let entry = self.entries.remove(&seq)?;
+        self.bytes -= entry.item.wire_bytes;
+        Some(entry.item)
+    }
+
+    /// The router wants this batch no earlier than `at`. With `whole_tenant` nothing of its tenant is begun before then.
+    pub fn hold(&mut self, seq: Seq, at: Instant, whole_tenant: bool) {
+        self.leave_state(seq);
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.state = State::Held(at);
+            self.held.insert((at, seq));
+            if whole_tenant {
+                let until = self.tenants_held.entry(entry.item.tenant.clone()).or_insert(at);
+                *until = at.max(*until);
+            }
+        }
+    }
+
+    /// The chunk is in the transport's hands.
+    pub fn written(&mut self, now: Instant, chunk: Chunk) {
+        let Some(entry) = self.entries.get_mut(&chunk.seq) else { return };
+        if !matches!(entry.state, State::Sending { attempt, busy: true, .. } if attempt == chunk.attempt) {
+            return;
+        }
+        if chunk.last {
+            self.await_verdict(now, chunk.seq);
+        } else {
+            entry.state = State::Sending { attempt: chunk.attempt, written: chunk.from + chunk.len, busy: false };
+        }
+    }
+
+    /// Does this stream of the batch have more to write?
+    #[must_use]
+    pub fn is_sending(&self, chunk: Chunk) -> bool {
+        matches!(self.entries.get(&chunk.seq), Some(Entry { state: State::Sending { attempt, .. }, .. }) if *attempt == chunk.attempt)
+    }
+
+    /// The router stopped reading this stream: its verdict is on the way.
+    pub fn stopped(&mut self, now: Instant, chunk: Chunk) {
+        if self.is_sending(chunk) {
+            self.await_verdict(now, chunk.seq);
+        }
+    }
+
+    /// What to do now. Call again after anything happened, and at the time given back.
+    pub fn next(&mut self, now: Instant) -> Step {
+        self.release(now);
+        let Some(credit) = self.credit else { return Step::Wait(None) };
+        let Some(seq) = self.pick(credit) else { return Step::Wait(self.next_release()) };
+        let chunk_bytes = self.cap.chunk_bytes();
+        let Some(entry) = self.entries.get(&seq) else { return Step::Wait(self.next_release()) };
+        let total = entry.item.wire_bytes;
+        let (attempt, from) = match entry.state {
+            State::Sending { attempt, written, .. } => (attempt, written),
+            _ => (self.attempts + 1, 0),
+        };
+        let len = chunk_bytes.min(total - from);
+        if let Err(at) = self.cap.take(now, len) {
+            return Step::Wait(Some(self.next_release().map_or(at, |release| release.min(at))));
+        }
+        if from == 0 {
+            self.attempts = attempt;
+            self.begin(seq);
+        }
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.state = State::Sending { attempt, written: from, busy: true };
+        }
+        Step::Write(Chunk { seq, attempt, from, len, last: from + len == total })
+    }
+
+    /// The next batch to write from: class before class, then the oldest. A ready batch that credit or count has no room for waits,
+    /// and no smaller one goes around it: it would wait for ever.
+    fn pick(&self, credit: u64) -> Option<Seq> {
+        for class in Class::ALL {
+            let (mut streams, mut open) = (0, None);
+            for (_, seq) in self.sending.range((*class, Seq(0))..=(*class, Seq(u64::MAX))) {
+                streams += 1;
+                let idle = matches!(self.entries.get(seq), Some(Entry { state: State::Sending { busy: false, .. }, .. }));
+                open = open.or(idle.then_some(*seq));
+            }
+            let fresh = if streams < self.limits.streams { self.pick_ready(*class, credit) } else { None };
+            if let Some(seq) = [open, fresh].into_iter().flatten().min() {
+                return Some(seq);
+            }
+        }
+        None
+    }
+
+    fn pick_ready(&self, class: Class, credit: u64) -> Option<Seq> {
+        let free = self.ready.get(&class)?.iter().filter(|(tenant, _)| !self.tenants_held.contains_key(*tenant));
+        let seq = *free.filter_map(|(_, seqs)| seqs.first()).min()?;
+        let in_flight = self.sending.len() + self.sent.len();
+        let fits = in_flight < self.limits.in_flight_batches && self.in_flight_bytes + self.entries.get(&seq)?.item.wire_bytes <= credit;
+        fits.then_some(seq)
+    }
+
+    fn begin(&mut self, seq: Seq) {
+        self.leave_state(seq);
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            self.in_flight_bytes += entry.item.wire_bytes;
+            self.sending.insert((entry.item.class, seq));
+        }
+    }
+
+    fn await_verdict(&mut self, now: Instant, seq: Seq) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            self.sending.remove(&(entry.item.class, seq));
+            let until = now + self.limits.verdict;
+            entry.state = State::Sent(until);
+            self.sent.insert((until, seq));
+        }
+    }
+
+    /// Held batches and tenants whose time has come, and sent ones whose verdict never came, are ready again.
+    fn release(&mut self, now: Instant) {
+        self.tenants_held.retain(|_, until| *until > now);
+        while let Some((at, seq)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
+            self.held.remove(&(at, seq));
+            self.make_ready(seq);
+        }
+        while let Some((_, seq)) = self.sent.first().copied().filter(|(at, _)| *at <= now) {
+            self.leave_state(seq);
+            self.make_ready(seq);
+        }
+    }
+
+    fn next_release(&self) -> Option<Instant> {
+        let held = self.held.first().map(|(at, _)| *at);
+        let sent = self.sent.first().map(|(at, _)| *at);
+        [held, sent, self.tenants_held.values().min().copied()].into_iter().flatten().min()
+    }
+
+    fn make_ready(&mut self, seq: Seq) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.state = State::Ready;
+            self.ready.entry(entry.item.class).or_default().entry(entry.item.tenant.clone()).or_default().insert(seq);
+        }
+    }
+
+    /// Takes the batch out of the set that its state keeps it in, and off the credit.
+    fn leave_state(&mut self, seq: Seq) {
+        let Some(Entry { item, state }) = self.entries.get(&seq) else { return };
+        match *state {
+            State::Ready => {
+                if let Some(tenants) = self.ready.get_mut(&item.class)
+                    && let Some(seqs) = tenants.get_mut(&item.tenant)
+                {
+                    seqs.remove(&seq);
+                    if seqs.is_empty() {
+                        tenants.remove(&item.tenant);
+                    }
+                }
+            }
+            State::Held(at) => {
+                self.held.remove(&(at, seq));
+            }
+            State::Sending { .. } => {
+                self.sending.remove(&(item.class, seq));
+                self.in_flight_bytes -= item.wire_bytes;
+            }
+            State::Sent(at) => {
+                self.sent.remove(&(at, seq));
+                self.in_flight_bytes -= item.wire_bytes;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
