@@ -9,8 +9,8 @@
 //! | `/` | this list |
 //!
 //! HTTP/1.1 without TLS or authentication: bind it to a loopback or an internal address. Bounds:
-//! [`MAX_CONNECTIONS`](server::MAX_CONNECTIONS) connections, request heads of 16 KiB within 10 s,
-//! bodies of 64 KiB, a minute per connection; see [`server`].
+//! 64 connections, request heads of 16 KiB within 10 s,
+//! bodies of 64 KiB, a minute per connection; see `admin/server.rs`.
 
 mod readiness;
 mod server;

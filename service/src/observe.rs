@@ -3,7 +3,7 @@
 //! Both are installed once. A process may run several parts (the demo does), so installing again
 //! is harmless and gives the same recorder.
 //!
-//! Bounds: samples of histograms and summaries are folded into buckets every [`UPKEEP`] by a
+//! Bounds: samples of histograms and summaries are folded into buckets every 5 s by a
 //! thread of its own, whether or not anybody scrapes; without it they would pile up. The number of
 //! series is up to who declares them: labels come from enums and configuration, never from input.
 

@@ -6,6 +6,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::observe::install_metrics;
 
+/// Longer than the server may keep any connection.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 struct Running {
     addr: SocketAddr,
     readiness: Readiness,
@@ -38,7 +41,8 @@ async fn send(addr: SocketAddr, request: &str) -> (u16, String, String) {
     stream.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = Vec::new();
     // A server that refuses a request may reset the connection behind its answer.
-    let _ = stream.read_to_end(&mut answer).await;
+    let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let _ = closed.expect("the server closes");
     let answer = String::from_utf8(answer).expect("text");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());

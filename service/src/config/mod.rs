@@ -12,7 +12,8 @@
 //! are best left externally tagged: serde buffers the values of internally tagged ones, and errors
 //! within them are then placed by the key or value they name, as long as that is unique.
 //!
-//! Bounds: a file has at most [`MAX_FILE_BYTES`]; see [`tree`] and [`overrides`] for the rest.
+//! Bounds: a file has at most [`MAX_FILE_BYTES`], 32 levels and 100,000 values;
+//! the environment at most 1024 overrides of 64 KiB.
 
 mod de;
 mod error;

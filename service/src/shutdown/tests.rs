@@ -46,13 +46,14 @@ async fn a_drain_ends_by_its_deadline() {
     assert!(line.starts_with("not drained within 20ms: "), "{line}");
 }
 
-/// What the child of [`a_second_signal_exits_at_once`] says when it drains, and never stops.
+/// What the child of [`a_second_signal_exits_at_once`] says when it begins to drain.
 const DRAINING: &str = "draining";
 const CHILD: &str = "TRIBUTARY_SHUTDOWN_TEST_CHILD";
 
-/// The child's part: waits for a signal, says so, and then drains forever.
+/// The child's part: waits for a signal, says so, and then drains for longer than
+/// its parent waits.
 #[test]
-fn child_that_never_stops_draining() {
+fn child_that_drains_too_long() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
@@ -62,7 +63,7 @@ fn child_that_never_stops_draining() {
         eprintln!("ready");
         shutdown.requested().await;
         eprintln!("{DRAINING}");
-        std::future::pending::<()>().await;
+        let _ = drain(Duration::from_secs(5), std::future::pending::<()>()).await;
     });
 }
 
@@ -75,7 +76,7 @@ fn a_second_signal_exits_at_once() {
 
     for (second, code) in [("TERM", 143), ("INT", 130)] {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "--nocapture", "shutdown::tests::child_that_never_stops_draining"])
+            .args(["--exact", "--nocapture", "shutdown::tests::child_that_drains_too_long"])
             .env(CHILD, "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
