@@ -101,10 +101,6 @@ impl Blobs {
         let value = self.codes.as_ref().map_or(row, |codes| codes.get(row) as usize);
         self.data.get(self.values.range(value)).unwrap_or_default()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.codes.as_ref().map_or(self.values.len(), Ints::len)
-    }
 }
 
 /// As [`Blobs`], but UTF-8; each value lies on character borders.
@@ -120,10 +116,6 @@ impl Strs {
     pub(crate) fn get(&self, row: usize) -> &str {
         let value = self.codes.as_ref().map_or(row, |codes| codes.get(row) as usize);
         self.data.get(self.values.range(value)).unwrap_or_default()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.codes.as_ref().map_or(self.values.len(), Ints::len)
     }
 }
 

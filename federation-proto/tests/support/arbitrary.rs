@@ -46,8 +46,14 @@ impl Nasty {
         (0..self.rng.below(self.size + 1)).map(|_| item(self)).collect()
     }
 
+    /// Mostly one or some, seldom none.
+    fn groups<T>(&mut self, item: impl Fn(&mut Self) -> T) -> Vec<T> {
+        let count = if self.rng.one_in(10) { 0 } else { 1 + self.rng.below(1 + self.size / 3) };
+        (0..count).map(|_| item(self)).collect()
+    }
+
     fn few<T>(&mut self, item: impl Fn(&mut Self) -> T) -> Vec<T> {
-        let most = if self.rng.one_in(4) { 4 } else { 1 };
+        let most = if self.rng.one_in(2) { 4 } else { 1 };
         (0..self.rng.below(most)).map(|_| item(self)).collect()
     }
 
@@ -167,9 +173,9 @@ impl Nasty {
     }
 
     fn traces(&mut self) -> ExportTraceServiceRequest {
-        let resource_spans = self.some(|g| ResourceSpans {
+        let resource_spans = self.groups(|g| ResourceSpans {
             resource: g.maybe(Self::resource),
-            scope_spans: g.few(|g| ScopeSpans { scope: g.maybe(Self::scope), spans: g.some(Self::span), schema_url: g.text() }),
+            scope_spans: g.groups(|g| ScopeSpans { scope: g.maybe(Self::scope), spans: g.some(Self::span), schema_url: g.text() }),
             schema_url: g.text(),
         });
         ExportTraceServiceRequest { resource_spans }
@@ -209,9 +215,9 @@ impl Nasty {
     }
 
     fn logs(&mut self) -> ExportLogsServiceRequest {
-        let resource_logs = self.some(|g| ResourceLogs {
+        let resource_logs = self.groups(|g| ResourceLogs {
             resource: g.maybe(Self::resource),
-            scope_logs: g.few(|g| ScopeLogs { scope: g.maybe(Self::scope), log_records: g.some(Self::log), schema_url: g.text() }),
+            scope_logs: g.groups(|g| ScopeLogs { scope: g.maybe(Self::scope), log_records: g.some(Self::log), schema_url: g.text() }),
             schema_url: g.text(),
         });
         ExportLogsServiceRequest { resource_logs }
@@ -234,9 +240,9 @@ impl Nasty {
     }
 
     fn metrics(&mut self) -> ExportMetricsServiceRequest {
-        let resource_metrics = self.some(|g| ResourceMetrics {
+        let resource_metrics = self.groups(|g| ResourceMetrics {
             resource: g.maybe(Self::resource),
-            scope_metrics: g.few(|g| ScopeMetrics { scope: g.maybe(Self::scope), metrics: g.some(Self::metric), schema_url: g.text() }),
+            scope_metrics: g.groups(|g| ScopeMetrics { scope: g.maybe(Self::scope), metrics: g.some(Self::metric), schema_url: g.text() }),
             schema_url: g.text(),
         });
         ExportMetricsServiceRequest { resource_metrics }

@@ -38,3 +38,9 @@ pub fn try_decode(signal: Signal, payload: &[u8]) -> Result<Columns, DecodeError
     let limits = DecodeLimits { max_raw_bytes: 8 << 20, max_rows: 100_000, max_memory_bytes: 16 << 20, max_text_bytes: 16 << 20 };
     Decoder::decode(signal, federation_proto::codec::ENCODING, payload, &limits)
 }
+
+/// An arbitrary body of this many rows or more.
+pub fn body_with_rows(signal: Signal, at_least: u32) -> Vec<u8> {
+    let size = 2 + at_least as usize / 4;
+    (0..).map(|seed| arbitrary::Nasty::new(seed, size).body(signal)).find(|body| rows(signal, body) >= at_least).expect("endless")
+}

@@ -26,7 +26,6 @@ struct Node {
     parent: u32,
     /// The column that the last step added.
     column: u32,
-    depth: u32,
     first_edge: u32,
 }
 
@@ -58,7 +57,7 @@ pub(super) struct Shapes {
 impl Default for Shapes {
     fn default() -> Self {
         Self {
-            nodes: vec![Node { parent: ROOT, column: NONE, depth: 0, first_edge: NONE }],
+            nodes: vec![Node { parent: ROOT, column: NONE, first_edge: NONE }],
             edges: Vec::new(),
             keys: Vec::new(),
             by_name: HashMap::new(),
@@ -111,8 +110,7 @@ impl Shapes {
             return None;
         }
         let child = self.nodes.len() as u32;
-        let depth = self.nodes[node as usize].depth + 1;
-        self.nodes.push(Node { parent: node, column, depth, first_edge: NONE });
+        self.nodes.push(Node { parent: node, column, first_edge: NONE });
         let next = std::mem::replace(&mut self.nodes[node as usize].first_edge, self.edges.len() as u32);
         self.edges.push(Edge { column, child, next });
         self.children.insert((node, column), child);
@@ -144,10 +142,5 @@ impl Shapes {
             at = self.nodes[at.parent as usize];
         }
         out[start..].reverse();
-    }
-
-    /// Number of attributes of a shape.
-    pub(super) fn depth(&self, node: u32) -> usize {
-        self.nodes[node as usize].depth as usize
     }
 }
