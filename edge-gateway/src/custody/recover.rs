@@ -7,10 +7,10 @@
 
 use federation_proto::identity::{Seq, Signal, TenantId};
 use federation_proto::ledger::{Reason, Terms};
-use segment_log::{DamageKind, Log, Recovery};
+use segment_log::{DamageKind, Log, ReadError, Recovery};
 
 use super::checkpoint::State;
-use super::{Custody, Settings};
+use super::{Custody, Rows, Settings};
 use crate::inbox::Entry;
 use crate::shipper::Item;
 use crate::spool::Stored;
@@ -22,8 +22,10 @@ pub struct Recovered {
     pub custody: Custody,
     /// Batches to ship, oldest first.
     pub items: Vec<Item>,
-    /// Spool records that cannot be read: to be quarantined and acked.
+    /// Spool records that are not what was written: to be quarantined.
     pub bad_batches: Vec<Seq>,
+    /// Records of either log that the disk refuses to read: left alone until the next start.
+    pub unread: usize,
     /// Rows that went with the disk, by tenant and signal.
     pub lost: Vec<(TenantId, Signal, u64)>,
 }
@@ -39,12 +41,13 @@ pub fn recover(settings: Settings, inbox: (&Log, &Recovery), spool: (&Log, &Reco
     if let Some(recent) = &inbox_found.state {
         custody.recent.restore(recent);
     }
-    let (items, bad_batches) = read_spool(&mut custody, spool, spool_found);
-    let bad_entries = read_inbox(&mut custody, inbox, inbox_found);
-    damaged |= !bad_batches.is_empty() || bad_entries;
+    let mut unread = 0;
+    let (items, bad_batches) = read_spool(&mut custody, spool, spool_found, &mut unread);
+    let bad_entries = read_inbox(&mut custody, inbox, inbox_found, &mut unread);
+    damaged |= !bad_batches.is_empty() || bad_entries || unread > 0;
     let lost = if damaged { custody.reconcile() } else { Vec::new() };
     custody.changed = true;
-    Recovered { custody, items, bad_batches, lost }
+    Recovered { custody, items, bad_batches, unread, lost }
 }
 
 /// The newest checkpoint's state; false when there should be one and is not, or it speaks of another inbox.
@@ -62,12 +65,19 @@ fn restore(custody: &mut Custody, found: &Recovery) -> bool {
 }
 
 /// Counts what lies in the spool, and takes the sources of what is behind the checkpoint.
-fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery) -> (Vec<Item>, Vec<Seq>) {
+fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut usize) -> (Vec<Item>, Vec<Seq>) {
     let (mut items, mut bad) = (Vec::new(), Vec::new());
     for (seq, _) in spool.pending() {
-        let Some(stored) = spool.read_meta(seq).ok().and_then(|meta| Stored::decode(&meta).ok()) else {
-            bad.push(seq);
-            continue;
+        let stored = match spool.read_meta(seq).map(|meta| Stored::decode(&meta)) {
+            Ok(Ok(stored)) => stored,
+            Err(ReadError::Io { .. }) => {
+                *unread += 1;
+                continue;
+            }
+            Ok(Err(_)) | Err(_) => {
+                bad.push(seq);
+                continue;
+            }
         };
         if found.after_checkpoint.binary_search(&seq).is_ok() && stored.sources.inbox == custody.inbox {
             custody.consumed.add(&stored.sources);
@@ -81,7 +91,7 @@ fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery) -> (Vec<Item
 }
 
 /// Counts what lies in the inbox, and puts what no batch has into the backlog. True when something there cannot be read.
-fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery) -> bool {
+fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery, unread: &mut usize) -> bool {
     let mut bad = false;
     let counted = custody.counted;
     for damage in &found.damaged {
@@ -92,19 +102,26 @@ fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery) -> bool {
     }
     for (seq, _) in inbox.pending() {
         let fresh = seq >= counted;
-        if custody.consumed.is_whole(seq) && !fresh {
+        // Its hash is in no checkpoint of the inbox: a sender that missed the OK may send it again.
+        let unremembered = found.after_checkpoint.binary_search(&seq).is_ok();
+        if custody.consumed.is_whole(seq) && !fresh && !unremembered {
             custody.completed.push(seq);
             continue;
         }
-        let Some(entry) = inbox.read_meta(seq).ok().and_then(|meta| Entry::decode(&meta).ok()) else {
-            bad = true;
-            custody.consumed.add_whole(seq);
-            custody.completed.push(seq);
-            metrics::counter!("tributary_edge_damaged_records_total", "log" => "inbox").increment(1);
-            continue;
+        let entry = match inbox.read_meta(seq).map(|meta| Entry::decode(&meta)) {
+            Ok(Ok(entry)) => entry,
+            Err(ReadError::Io { .. }) => {
+                *unread += 1;
+                continue;
+            }
+            Ok(Err(_)) | Err(_) => {
+                bad = true;
+                custody.unreadable(seq, &Rows::All, None);
+                continue;
+            }
         };
         custody.take_entry(seq, &entry, fresh);
-        if found.after_checkpoint.binary_search(&seq).is_ok() {
+        if unremembered {
             custody.recent.settle(entry.hash);
         }
     }

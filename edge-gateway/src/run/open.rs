@@ -91,10 +91,13 @@ pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
     let (mut spool, spool_found) = open_log("spool", &spool_dir, index, spool_options)?;
     let (inbox, inbox_found) = open_log("inbox", &config.data_dir.join("inbox"), Box::new(MemoryIndex::new()), inbox_options)?;
     let settings = Settings { batch: config.batch, recent: config.inbox.recent, identities: config.identities.clone() };
-    let Recovered { custody, items, bad_batches, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
+    let Recovered { custody, items, bad_batches, unread, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
     for seq in bad_batches {
         tracing::error!(batch = %seq, "a batch in the spool cannot be read: put aside");
         spool.quarantine(seq);
+    }
+    if unread > 0 {
+        tracing::error!(records = unread, "the disk refuses to read records; they are left alone until the next start: check it");
     }
     for (tenant, signal, rows) in lost {
         tracing::error!(%tenant, %signal, rows, "the disk lost rows: counted as dropped (damaged)");
