@@ -1,0 +1,11 @@
+//! The demo is a driver: it reads the clock.
+
+use std::time::{Duration, SystemTime};
+
+/// Now, in Unix nanoseconds.
+#[expect(clippy::disallowed_methods, reason = "driver: telemetry carries the time of day")]
+#[must_use]
+pub fn unix_nano() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,225 @@
+//! Where a run's files lie, which ports its parts use, and the configuration of each: what an operator would write.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use ring::digest::{SHA256, digest};
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// All else is below it.
+    pub dir: PathBuf,
+}
+
+impl Layout {
+    /// Makes the folder. It must be new or empty: a demo never writes into someone's data.
+    ///
+    /// # Errors
+    /// When it cannot be made or holds files.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        if std::fs::read_dir(dir)?.next().is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{}: not empty: name a new folder with --dir", dir.display()),
+            ));
+        }
+        let layout = Self { dir: std::path::absolute(dir)? };
+        for folder in [layout.config(), layout.logs(), layout.acknowledged()] {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(layout)
+    }
+
+    /// Certificates and the router's allow-list.
+    #[must_use]
+    pub fn pki(&self) -> PathBuf {
+        self.dir.join("pki")
+    }
+
+    /// The parts' configuration files.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("config")
+    }
+
+    /// What the parts print.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// What that part prints.
+    #[must_use]
+    pub fn log(&self, part: &str) -> PathBuf {
+        self.logs().join(format!("{part}.log"))
+    }
+
+    /// The senders' logs of what was acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> PathBuf {
+        self.dir.join("acknowledged")
+    }
+
+    /// The local tier: Parquet.
+    #[must_use]
+    pub fn tier(&self) -> PathBuf {
+        self.dir.join("tier")
+    }
+
+    /// A part's working data: inbox, spool, journal.
+    #[must_use]
+    pub fn data(&self, part: &str) -> PathBuf {
+        self.dir.join("data").join(part)
+    }
+
+    /// Writes a part's configuration and names the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_config(&self, part: &str, yaml: &str) -> io::Result<PathBuf> {
+        let path = self.config().join(format!("{part}.yaml"));
+        std::fs::write(&path, yaml)?;
+        Ok(path)
+    }
+}
+
+/// A loopback port that is free for TCP and UDP now. Nothing holds it until the part starts; on a machine of our own that is enough.
+///
+/// # Errors
+/// When none is free.
+pub fn free_address() -> io::Result<SocketAddr> {
+    for _ in 0..64 {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = tcp.local_addr()?;
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no loopback port is free for both TCP and UDP"))
+}
+
+/// An edge.
+#[derive(Debug, Clone)]
+pub struct EdgeSpec {
+    /// Its name, also in its certificate.
+    pub name: &'static str,
+    /// Its region.
+    pub region: &'static str,
+    /// Tenants that send through it, with their bearer tokens.
+    pub tenants: Vec<(&'static str, String)>,
+    /// OTLP/gRPC.
+    pub grpc: SocketAddr,
+    /// OTLP/HTTP.
+    pub http: SocketAddr,
+    /// Admin endpoint.
+    pub admin: SocketAddr,
+}
+
+impl EdgeSpec {
+    /// An edge on free ports; each tenant's token is `token-of-<tenant>`.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn new(name: &'static str, region: &'static str, tenants: &[&'static str]) -> io::Result<Self> {
+        let tenants = tenants.iter().map(|&tenant| (tenant, format!("token-of-{tenant}"))).collect();
+        Ok(Self { name, region, tenants, grpc: free_address()?, http: free_address()?, admin: free_address()? })
+    }
+}
+
+/// The router's configuration.
+#[must_use]
+pub fn router_yaml(layout: &Layout, listen: SocketAddr, admin: SocketAddr) -> String {
+    let (pki, data, tier) = (layout.pki(), layout.data("router"), layout.tier());
+    format!(
+        "name: router-1
+data_dir: {data}
+listen: {listen}
+admin: {{listen: {admin}}}
+tls:
+  ca: {pki}/ca.pem
+  cert: {pki}/router.pem
+  key: {pki}/router.key
+edges: {pki}/edges.yaml
+tiers:
+  parquet:
+    local: {{path: {tier}, flush_interval: 2s}}
+",
+        data = data.display(),
+        pki = pki.display(),
+        tier = tier.display(),
+    )
+}
+
+/// An edge's configuration. `router` is where it connects to: its relay.
+#[must_use]
+pub fn edge_yaml(layout: &Layout, edge: &EdgeSpec, router: SocketAddr) -> String {
+    let (pki, data) = (layout.pki(), layout.data(edge.name));
+    let mut tokens = String::new();
+    for (tenant, token) in &edge.tenants {
+        // Writing to a String cannot fail.
+        let _ = writeln!(tokens, "    - {{tenant: {tenant}, sha256: {}}}", sha256_hex(token));
+    }
+    format!(
+        "name: {name}
+data_dir: {data}
+labels: {{cloud: demo, region: {region}, kind: process}}
+admin: {{listen: {admin}}}
+receive: {{grpc: \"{grpc}\", http: \"{http}\"}}
+identity:
+  tokens:
+{tokens}batch: {{age: 2s}}
+ship:
+  endpoints: [\"{router}\"]
+  server_name: localhost
+  backoff: {{max: 1s}}
+  tls:
+    ca: {pki}/ca.pem
+    cert: {pki}/edges/{name}.pem
+    key: {pki}/edges/{name}.key
+",
+        name = edge.name,
+        region = edge.region,
+        data = data.display(),
+        admin = edge.admin,
+        grpc = edge.grpc,
+        http = edge.http,
+        pki = pki.display(),
+    )
+}
+
+/// The agent's configuration.
+#[must_use]
+pub fn agent_yaml(edge: &EdgeSpec, token: &str, admin: SocketAddr) -> String {
+    format!(
+        "node: {{name: demo-node}}
+interval: 2s
+admin: {{listen: {admin}}}
+edge:
+  endpoint: http://{grpc}
+  token: {token}
+",
+        grpc = edge.grpc,
+    )
+}
+
+fn sha256_hex(token: &str) -> String {
+    digest(&SHA256, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with someone's files is refused, and the message says what to do.
+    #[test]
+    fn never_writes_into_a_used_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mine"), "x").unwrap();
+        let error = Layout::create(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("--dir"), "{error}");
+    }
+}
