@@ -46,7 +46,10 @@ impl SledIndex {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if !(matches!(&*name, "conf" | "db" | "blobs") || name.starts_with("snap.")) {
-                return Err(IndexError(format!("{} holds {name}, which is not sled's: give the index a directory of its own", self.path.display())));
+                return Err(IndexError(format!(
+                    "{} holds {name}, which is not sled's: give the index a directory of its own",
+                    self.path.display()
+                )));
             }
         }
         Ok(())

@@ -69,27 +69,32 @@ impl Log {
 
     /// Creates a segment and makes it the active one; what was given up since the last checkpoint is written first.
     pub(super) fn open_segment(&mut self) -> Result<(), Failure> {
-        if self.voids.len() > MAX_VOIDS {
+        if self.voids.stretches() > MAX_VOIDS {
             return Err(("open a segment", Arc::new(io::Error::other("too many failed syncs since the last checkpoint"))));
         }
-        let number = SegmentNo(self.last_segment.0.checked_add(1).ok_or_else(|| ("number a segment", Arc::new(io::Error::other("no numbers left"))))?);
+        let number = SegmentNo(
+            self.last_segment.0.checked_add(1).ok_or_else(|| ("number a segment", Arc::new(io::Error::other("no numbers left"))))?,
+        );
         self.last_segment = number;
         let header = self.header(number, Seq(self.next));
         let key = header.key();
         let mut start = header.encode();
-        if !self.voids.is_empty() {
-            let meta: Vec<u8> = self.voids.iter().flat_map(|seqs| [seqs.start.to_le_bytes(), seqs.end.to_le_bytes()]).flatten().collect();
-            encode_record(&mut start, key, SEGMENT_HEADER_BYTES, Kind::Void, (Seq(self.next), Seq(self.synced)), &meta, &[]);
+        if self.voids.stretches() > 0 {
+            encode_record(&mut start, key, SEGMENT_HEADER_BYTES, Kind::Void, self.stamp(Kind::Void), &self.voids.encode(), &[]);
         }
         let name = header.file_name();
         self.dir_dirty = true;
         let file = self.store.create_new(&name).map_err(|error| self.write_failed("create a segment", error))?;
         if let Err(error) = file.write_at(&start, 0) {
-            // Without a header it is nothing; should it stay, the next open clears it away.
-            let _ = self.store.remove(&name);
+            // Without a header it is nothing; should it stay, the next checkpoint removes it.
+            if self.store.remove(&name).is_err() {
+                self.segments.insert(number, Segment { name, bytes: 0, live: 0 });
+                self.grow(number, file.size().unwrap_or(start.len() as u64));
+            }
             return Err(self.write_failed("write a segment's header", error));
         }
         let end = start.len() as u64;
+        self.voids.note_written();
         self.dirty.push(Arc::clone(&file));
         self.segments.insert(number, Segment { name, bytes: end, live: 0 });
         self.bytes_on_disk += end;
@@ -100,11 +105,12 @@ impl Log {
 
     /// Writes a record at the active segment's end. [`Log::make_room`] came before.
     pub(super) fn write_record(&mut self, kind: Kind, meta: &[u8], payload: &[u8]) -> Result<Location, Failure> {
+        let stamp = self.stamp(kind);
         let Some(active) = self.active.as_mut() else {
             return Err(("write a record", Arc::new(io::Error::other("no segment is open"))));
         };
         self.scratch.clear();
-        encode_record(&mut self.scratch, active.key, active.end, kind, (Seq(self.next), Seq(self.synced)), meta, payload);
+        encode_record(&mut self.scratch, active.key, active.end, kind, stamp, meta, payload);
         let on_disk = self.scratch.len() as u64;
         let (number, file, start) = (active.number, Arc::clone(&active.file), active.end);
         let written = file.write_at(&self.scratch, start);
@@ -130,7 +136,7 @@ impl Log {
         let bytes = active.file.size().unwrap_or(active.end + on_disk);
         self.grow(active.number, bytes.saturating_sub(active.end));
         if kind == Kind::Data {
-            self.void(self.next..self.next + 1);
+            self.voids.add(self.next..self.next + 1);
             self.next += 1;
             if self.unsynced.is_empty() && !self.sync_under_way {
                 self.synced = self.next;

@@ -55,7 +55,8 @@ impl Log {
         }
         let on_disk = record_bytes(acked.len() as u64, state.len() as u64);
         let location = self.write_checkpoint(on_disk, &acked, state).map_err(|(doing, source)| CheckpointError::Io { doing, source })?;
-        let dead = self.segments.iter().filter(|(number, segment)| segment.live == 0 && **number != location.segment).map(|(&number, _)| number);
+        let dead =
+            self.segments.iter().filter(|(number, segment)| segment.live == 0 && **number != location.segment).map(|(&number, _)| number);
         let burial = Burial { location, seq: self.next, dead: dead.collect() };
         self.begin_sync().map(|ticket| ticket.with_burial(burial)).ok_or(unsynced)
     }
@@ -94,8 +95,9 @@ impl Log {
     pub(super) fn bury(&mut self, burial: Burial, position: Position) {
         self.stats.checkpoints_total += 1;
         self.checkpoint_bytes = burial.location.end() - u64::from(burial.location.offset);
-        self.voids.retain(|seqs| seqs.end > burial.seq);
-        self.index.note_checkpoint(&self.id, burial.location, (position, self.synced), &self.pending);
+        self.checkpoints = self.checkpoints.saturating_add(1);
+        self.voids.bury(burial.seq);
+        self.index.note_checkpoint(burial.location, &self.pending, self.frontier(position));
         let mut removed = false;
         for number in burial.dead {
             removed |= self.remove_segment(number);

@@ -1,7 +1,7 @@
 //! Keeps the index a copy of what is synced and not buried by a checkpoint, and knows a good copy from another.
 //!
 //! **Entry**, 24 bytes: segment, offset, meta length, payload length, zero (`u32` each), CRC32C of log id, seq and those. **Marker**: version, log id, next seq,
-//! position (segment, offset) up to which the index knows all, location of the newest checkpoint (zeros: none), number of entries, a digest of
+//! synced seq, position (segment, offset) up to which the index knows all, location of the newest checkpoint (zeros: none), number of entries, a digest of
 //! their seqs, CRC32C. Number and digest show a lost or alien entry, the CRCs a damaged one.
 
 use std::collections::BTreeMap;
@@ -13,18 +13,26 @@ use crate::index::{Index, IndexError, IndexUpdate, IndexValue};
 use crate::segment::{SegmentNo, bytes_at, u32_at, u64_at};
 
 const VERSION: u32 = 1;
-const MARKER_BYTES: usize = 76;
+const MARKER_BYTES: usize = 84;
 /// Entries written in one step when the index is made anew.
 const CHUNK: usize = 4096;
+
+/// How far the index goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frontier {
+    pub(super) log_id: [u8; 16],
+    /// All records before are in the index, or were acknowledged or given up.
+    pub(super) position: Position,
+    /// The seq of the first record behind it.
+    pub(super) next: u64,
+    /// Every seq below is durable, or given up in a durable void.
+    pub(super) synced: u64,
+}
 
 /// What the index says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marker {
-    pub(super) log_id: [u8; 16],
-    /// The next seq when it was written.
-    pub(super) next: u64,
-    /// All records before are in the index or were acknowledged.
-    pub(super) position: Position,
+    pub(super) frontier: Frontier,
     pub(super) checkpoint: Option<Location>,
     pub(super) entries: u64,
     pub(super) digest: u64,
@@ -34,10 +42,11 @@ impl Marker {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(MARKER_BYTES);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&self.log_id);
-        out.extend_from_slice(&self.next.to_le_bytes());
-        out.extend_from_slice(&self.position.segment.0.to_le_bytes());
-        out.extend_from_slice(&self.position.offset.to_le_bytes());
+        out.extend_from_slice(&self.frontier.log_id);
+        out.extend_from_slice(&self.frontier.next.to_le_bytes());
+        out.extend_from_slice(&self.frontier.synced.to_le_bytes());
+        out.extend_from_slice(&self.frontier.position.segment.0.to_le_bytes());
+        out.extend_from_slice(&self.frontier.position.offset.to_le_bytes());
         out.extend_from_slice(&self.checkpoint.as_ref().map_or([0; 16], encode_location));
         out.extend_from_slice(&self.entries.to_le_bytes());
         out.extend_from_slice(&self.digest.to_le_bytes());
@@ -46,17 +55,20 @@ impl Marker {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != MARKER_BYTES || u32_at(bytes, 0)? != VERSION || u32_at(bytes, 72)? != crc32c::crc32c(&bytes[..72]) {
+        if bytes.len() != MARKER_BYTES || u32_at(bytes, 0)? != VERSION || u32_at(bytes, 80)? != crc32c::crc32c(&bytes[..80]) {
             return None;
         }
-        let checkpoint = decode_location(&bytes[40..56])?;
+        let checkpoint = decode_location(&bytes[48..64])?;
         Some(Self {
-            log_id: bytes_at(bytes, 4)?,
-            next: u64_at(bytes, 20)?,
-            position: Position { segment: SegmentNo(u32_at(bytes, 28)?), offset: u64_at(bytes, 32)? },
+            frontier: Frontier {
+                log_id: bytes_at(bytes, 4)?,
+                next: u64_at(bytes, 20)?,
+                synced: u64_at(bytes, 28)?,
+                position: Position { segment: SegmentNo(u32_at(bytes, 36)?), offset: u64_at(bytes, 40)? },
+            },
             checkpoint: (checkpoint.offset > 0).then_some(checkpoint),
-            entries: u64_at(bytes, 56)?,
-            digest: u64_at(bytes, 64)?,
+            entries: u64_at(bytes, 64)?,
+            digest: u64_at(bytes, 72)?,
         })
     }
 }
@@ -154,8 +166,11 @@ impl IndexKeeper {
             .map_err(|error| error.to_string())?;
         let Some(marker) = marker else { return Err("there is none".to_owned()) };
         let Some(marker) = Marker::decode(&marker) else { return Err("its marker is damaged or of another version".to_owned()) };
-        if marker.log_id != *log_id {
+        if marker.frontier.log_id != *log_id {
             return Err("it is another log's".to_owned());
+        }
+        if marker.frontier.synced < marker.frontier.next {
+            return Err("seqs were given up that no segment tells of yet".to_owned());
         }
         if bad > 0 || marker.entries != entries || marker.digest != digest {
             return Err(format!("it is damaged: {bad} bad entries, {entries} good ones of {}", marker.entries));
@@ -166,23 +181,21 @@ impl IndexKeeper {
     }
 
     /// Brings a loaded index up to date after an open.
-    pub(super) fn amend(&mut self, log_id: &[u8; 16], put: &[(Seq, Location)], remove: Vec<Seq>, at: (Option<Location>, Position, u64)) {
-        let (checkpoint, position, next) = at;
+    pub(super) fn amend(&mut self, put: &[(Seq, Location)], remove: Vec<Seq>, checkpoint: Option<Location>, frontier: Frontier) {
         self.checkpoint = checkpoint;
         self.acked = remove;
-        self.write(log_id, put, position, next);
+        self.write(put, frontier);
     }
 
     /// Makes the index anew.
-    pub(super) fn rebuild(&mut self, log_id: &[u8; 16], records: &BTreeMap<u64, Location>, at: (Option<Location>, Position, u64)) {
-        let (checkpoint, position, next) = at;
+    pub(super) fn rebuild(&mut self, records: &BTreeMap<u64, Location>, checkpoint: Option<Location>, frontier: Frontier) {
         (self.entries, self.digest, self.checkpoint) = (0, 0, checkpoint);
         self.acked.clear();
         self.failure = None;
-        if let Err(error) = self.refill(log_id, records) {
+        if let Err(error) = self.refill(&frontier.log_id, records) {
             return self.set_aside(error);
         }
-        self.write(log_id, &[], position, next);
+        self.write(&[], frontier);
     }
 
     /// All entries, under a marker that is none: until the real one is written the index counts as damaged.
@@ -207,32 +220,26 @@ impl IndexKeeper {
         }
     }
 
-    /// Records that are durable now; all before `position` are.
-    pub(super) fn note_synced(&mut self, log_id: &[u8; 16], records: &[(Seq, Location)], position: Position, next: u64) {
+    /// Records that are durable now.
+    pub(super) fn note_synced(&mut self, records: &[(Seq, Location)], frontier: Frontier) {
         if self.failure.is_none() && !records.is_empty() {
             let acked = std::mem::take(&mut self.acked);
-            self.write(log_id, records, position, next);
+            self.write(records, frontier);
             self.acked = acked;
         }
     }
 
     /// A checkpoint is durable: what was acknowledged before may go. An index that was set aside gets another chance.
-    pub(super) fn note_checkpoint(
-        &mut self,
-        log_id: &[u8; 16],
-        checkpoint: Location,
-        (position, next): (Position, u64),
-        pending: &BTreeMap<u64, Location>,
-    ) {
+    pub(super) fn note_checkpoint(&mut self, checkpoint: Location, pending: &BTreeMap<u64, Location>, frontier: Frontier) {
         if self.failure.is_some() {
-            return self.rebuild(log_id, pending, (Some(checkpoint), position, next));
+            return self.rebuild(pending, Some(checkpoint), frontier);
         }
         self.checkpoint = Some(checkpoint);
-        self.write(log_id, &[], position, next);
+        self.write(&[], frontier);
     }
 
     /// Adds `put`, removes what was acknowledged, and writes the marker.
-    fn write(&mut self, log_id: &[u8; 16], put: &[(Seq, Location)], position: Position, next: u64) {
+    fn write(&mut self, put: &[(Seq, Location)], frontier: Frontier) {
         let remove = std::mem::take(&mut self.acked);
         for (seq, _) in put {
             self.entries += 1;
@@ -242,8 +249,8 @@ impl IndexKeeper {
             self.entries -= 1;
             self.digest ^= mix(seq.0);
         }
-        let marker = Marker { log_id: *log_id, next, position, checkpoint: self.checkpoint, entries: self.entries, digest: self.digest }.encode();
-        let put: Vec<_> = put.iter().map(|(seq, location)| (*seq, encode_entry(log_id, *seq, location))).collect();
+        let marker = Marker { frontier, checkpoint: self.checkpoint, entries: self.entries, digest: self.digest }.encode();
+        let put: Vec<_> = put.iter().map(|(seq, location)| (*seq, encode_entry(&frontier.log_id, *seq, location))).collect();
         if let Err(error) = self.index.update(IndexUpdate { put: &put, remove: &remove, marker: &marker }) {
             self.set_aside(error);
         }

@@ -9,6 +9,7 @@
 //! | `checkpoint` | the acked set and the caller's state, and the removal of segments that only hold what is acknowledged |
 //! | `read` | records back, checked; damaged ones put aside |
 //! | `open` | what a directory says after a crash |
+//! | `voids` | what was given up |
 //! | `indexing` | keeps the index a copy of what is synced |
 //!
 //! # The order of things
@@ -25,9 +26,9 @@ mod open;
 mod quarantine;
 mod read;
 mod sync;
+mod voids;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 use federation_proto::identity::Seq;
@@ -39,7 +40,8 @@ pub use self::sync::{SyncDone, SyncTicket};
 use self::files::OpenFiles;
 use self::indexing::IndexKeeper;
 use self::quarantine::Quarantine;
-use crate::segment::{SegmentHeader, SegmentKey, SegmentNo};
+use self::voids::Voids;
+use crate::segment::{Kind, SegmentHeader, SegmentKey, SegmentNo, Stamp};
 use crate::store::{Store, StoreFile, StoreLock};
 
 /// Where a record lies. 16 bytes, one per pending record.
@@ -120,10 +122,12 @@ pub struct Log {
     /// Files with writes that no sync has begun to cover.
     dirty: Vec<Arc<dyn StoreFile>>,
     dir_dirty: bool,
+    /// Everything written before is durable.
+    synced_position: Position,
     sync_under_way: bool,
-    /// Seqs given up that no checkpoint has buried yet; each new segment begins with them.
-    voids: Vec<Range<u64>>,
-    /// Bytes of the newest checkpoint's record.
+    voids: Voids,
+    /// How many were synced, and the bytes of the newest one's record.
+    checkpoints: u32,
     checkpoint_bytes: u64,
 }
 
@@ -213,18 +217,24 @@ impl Log {
         SegmentHeader { log_id: self.id, number, base }
     }
 
-    fn drop_live(&mut self, number: SegmentNo) {
-        if let Some(segment) = self.segments.get_mut(&number) {
-            segment.live = segment.live.saturating_sub(1);
+    /// What a record of a kind says that is written now.
+    fn stamp(&self, kind: Kind) -> Stamp {
+        let (seq, synced) = (Seq(self.next), Seq(self.synced_beyond_doubt()));
+        match kind {
+            // It says itself what was given up, and it is only written when all else is synced.
+            Kind::Checkpoint => Stamp { seq, synced: Seq(self.synced), checkpoints: self.checkpoints.saturating_add(1) },
+            Kind::Data | Kind::Void => Stamp { seq, synced, checkpoints: self.checkpoints },
         }
     }
 
-    /// Gives up seqs for good: should their bytes be found after a crash, they are no records.
-    fn void(&mut self, seqs: Range<u64>) {
-        match self.voids.last_mut() {
-            Some(last) if last.end == seqs.start => last.end = seqs.end,
-            _ if seqs.is_empty() => {}
-            _ => self.voids.push(seqs),
+    /// Every seq below is durable, or given up in a durable void.
+    fn synced_beyond_doubt(&self) -> u64 {
+        self.voids.unsaved_from().map_or(self.synced, |first| first.min(self.synced))
+    }
+
+    fn drop_live(&mut self, number: SegmentNo) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.live = segment.live.saturating_sub(1);
         }
     }
 }

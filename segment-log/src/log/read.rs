@@ -51,7 +51,7 @@ impl PendingRead {
         }
         let header = RecordHeader::decode(&buffer, self.key, offset).ok_or_else(|| self.damaged("header CRC"))?;
         let expected = (Kind::Data, self.seq, self.location.meta_len, self.location.payload_len);
-        if (header.kind, header.seq, header.meta_len, header.payload_len) != expected {
+        if (header.kind, header.stamp.seq, header.meta_len, header.payload_len) != expected {
             return Err(self.damaged("another record stands there"));
         }
         let body = Bytes::from(buffer).slice(RECORD_HEADER_BYTES..);

@@ -2,7 +2,8 @@
 //!
 //! A failed fsync is final. The kernel may call the pages clean that it could not write, and the next fsync of that file may succeed without them; so
 //! everything not yet synced is given up, its seqs are voided (written into the next segment before anything else, and buried by the next
-//! checkpoint), and the segment is sealed.
+//! checkpoint), and the segment is sealed. Their bytes are cut off if the disk lets us, so that a start after a kill does not take them from the cache
+//! for stored.
 
 use std::io;
 use std::ops::Range;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use federation_proto::identity::Seq;
 
 use super::checkpoint::Burial;
+use super::indexing::Frontier;
 use super::{Log, Position};
 use crate::error::SyncError;
+use crate::segment::SEGMENT_HEADER_BYTES;
 use crate::store::{Store, StoreFile};
 
 /// What to sync. Run it, on any thread, and give the result to [`Log::finish_sync`]; until then the log begins no other sync.
@@ -24,6 +27,8 @@ pub struct SyncTicket {
     upto: u64,
     /// Where the log ended.
     position: Position,
+    /// Which voids it makes durable.
+    voids: u64,
     burial: Option<Burial>,
 }
 
@@ -75,15 +80,23 @@ impl Log {
             dir: std::mem::take(&mut self.dir_dirty).then(|| Arc::clone(&self.store)),
             upto: self.next,
             position: self.position(),
+            voids: self.voids.written(),
             burial: None,
         })
+    }
+
+    /// What the index is told it covers.
+    pub(super) fn frontier(&self, position: Position) -> Frontier {
+        Frontier { log_id: self.id, position, next: self.synced, synced: self.synced_beyond_doubt() }
     }
 
     /// Where the log ends: everything written lies before. With no segment open the highest number's end, so that a new one lies behind.
     pub(super) fn position(&self) -> Position {
         match &self.active {
             Some(active) => Position { segment: active.number, offset: active.end },
-            None => Position { segment: self.last_segment, offset: self.segments.get(&self.last_segment).map_or(0, |segment| segment.bytes) },
+            None => {
+                Position { segment: self.last_segment, offset: self.segments.get(&self.last_segment).map_or(0, |segment| segment.bytes) }
+            }
         }
     }
 
@@ -108,8 +121,10 @@ impl Log {
             synced.push((Seq(seq), location));
         }
         self.synced = self.synced.max(ticket.upto);
+        self.synced_position = ticket.position;
+        self.voids.note_synced(ticket.voids);
         self.stats.syncs_total += 1;
-        self.index.note_synced(&self.id, &synced, ticket.position, self.synced);
+        self.index.note_synced(&synced, self.frontier(ticket.position));
         if let Some(burial) = ticket.burial {
             self.bury(burial, ticket.position);
         }
@@ -118,7 +133,7 @@ impl Log {
 
     fn give_up(&mut self, error: io::Error, dir: bool) -> SyncError {
         let failed: Range<u64> = self.synced..self.next;
-        self.void(failed.clone());
+        self.voids.add(failed.clone());
         self.stats.sync_failures_total += 1;
         self.stats.given_up_records_total += self.unsynced.len() as u64;
         for (_, location) in std::mem::take(&mut self.unsynced) {
@@ -127,8 +142,20 @@ impl Log {
         self.synced = self.next;
         self.active = None;
         self.dirty.clear();
+        self.cut_unsynced();
         self.dir_dirty |= dir;
         tracing::error!(place = self.store.place(), %error, first = failed.start, end = failed.end, "fsync failed: records given up, going on in a new segment");
         SyncError { failed: Seq(failed.start)..Seq(failed.end), source: Arc::new(error) }
+    }
+
+    fn cut_unsynced(&mut self) {
+        let from = self.synced_position;
+        for (&number, segment) in self.segments.range_mut(from.segment..) {
+            let keep = if number == from.segment { from.offset } else { SEGMENT_HEADER_BYTES };
+            if segment.bytes > keep && self.store.open(&segment.name).and_then(|file| file.truncate(keep)).is_ok() {
+                self.bytes_on_disk -= segment.bytes - keep;
+                segment.bytes = keep;
+            }
+        }
     }
 }

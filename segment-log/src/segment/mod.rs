@@ -24,12 +24,12 @@
 //! | 4 | kind: 1 data, 2 checkpoint, 3 void |
 //! | 5..8 | zero |
 //! | 8..16 | seq of a data record; of another kind: the seq that the next data record gets |
-//! | 16..24 | synced: every seq below was durable (or given up) when this was written |
+//! | 16..24 | synced: every seq below was durable, or given up in a durable void, when this was written |
 //! | 24..28 | meta length |
 //! | 28..32 | payload length |
 //! | 32..36 | CRC32C of meta |
 //! | 36..40 | CRC32C of payload |
-//! | 40..44 | zero |
+//! | 40..44 | checkpoints: how many had been synced when this was written; of a checkpoint: its number |
 //! | 44..48 | CRC32C of bytes 0..44 |
 //!
 //! A checkpoint's meta is the set of seqs that are not pending (`federation_proto::intervals`), its payload the caller's state. A void's meta is a list of
@@ -40,7 +40,8 @@
 //!   a record: neither stale blocks nor a record that a sender put into its payload, since it cannot know the random log id.
 //! - Within a segment data records have consecutive seqs: whatever skips a seq opens a new segment. So between two intact records it is known
 //!   which are missing, and behind the last one at most `unreadable bytes / 48` can have been, which keeps seqs from being used twice.
-//! - `synced` tells damage from what a power cut leaves: a hole whose seqs a later record calls synced was damaged, another was never promised.
+//! - `synced` and `checkpoints` tell damage from what a power cut leaves: a hole whose seqs a later record calls synced was damaged, another was never
+//!   promised; a checkpoint that a later record counts and that is not there was damaged.
 //! - Meta has a CRC of its own: it is read alone, and may still tell what was lost when the payload is damaged.
 
 mod record;
@@ -50,7 +51,7 @@ use std::fmt;
 
 use federation_proto::identity::Seq;
 
-pub(crate) use record::{Kind, RECORD_HEADER_BYTES, RecordHeader, encode_record, record_bytes};
+pub(crate) use record::{Kind, RECORD_HEADER_BYTES, RecordHeader, Stamp, encode_record, record_bytes};
 pub(crate) use scan::{Found, Scanner, Unreadable, read_around_errors};
 
 /// Bytes before the first record: two copies of the segment header.

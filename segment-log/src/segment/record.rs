@@ -18,12 +18,19 @@ pub(crate) enum Kind {
     Void = 3,
 }
 
+/// What every record says about the log at its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) seq: Seq,
+    pub(crate) synced: Seq,
+    pub(crate) checkpoints: u32,
+}
+
 /// A record's header that passed its checks at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     pub(crate) kind: Kind,
-    pub(crate) seq: Seq,
-    pub(crate) synced: Seq,
+    pub(crate) stamp: Stamp,
     pub(crate) meta_len: u32,
     pub(crate) payload_len: u32,
     meta_crc: u32,
@@ -46,8 +53,7 @@ impl RecordHeader {
         };
         Some(Self {
             kind,
-            seq: Seq(u64_at(bytes, 8)?),
-            synced: Seq(u64_at(bytes, 16)?),
+            stamp: Stamp { seq: Seq(u64_at(bytes, 8)?), synced: Seq(u64_at(bytes, 16)?), checkpoints: u32_at(bytes, 40)? },
             meta_len: u32_at(bytes, 24)?,
             payload_len: u32_at(bytes, 28)?,
             meta_crc: u32_at(bytes, 32)?,
@@ -81,18 +87,18 @@ pub(crate) fn record_bytes(meta: u64, payload: u64) -> u64 {
 }
 
 /// Appends the record that shall stand at `offset` to `out`. The caller has checked that both lengths fit.
-pub(crate) fn encode_record(out: &mut Vec<u8>, key: SegmentKey, offset: u64, kind: Kind, (seq, synced): (Seq, Seq), meta: &[u8], payload: &[u8]) {
+pub(crate) fn encode_record(out: &mut Vec<u8>, key: SegmentKey, offset: u64, kind: Kind, stamp: Stamp, meta: &[u8], payload: &[u8]) {
     let start = out.len();
     let len = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[kind as u8, 0, 0, 0]);
-    out.extend_from_slice(&seq.0.to_le_bytes());
-    out.extend_from_slice(&synced.0.to_le_bytes());
+    out.extend_from_slice(&stamp.seq.0.to_le_bytes());
+    out.extend_from_slice(&stamp.synced.0.to_le_bytes());
     out.extend_from_slice(&len(meta));
     out.extend_from_slice(&len(payload));
     out.extend_from_slice(&crc32c::crc32c_append(key.seed(offset, Part::Meta), meta).to_le_bytes());
     out.extend_from_slice(&crc32c::crc32c_append(key.seed(offset, Part::Payload), payload).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&stamp.checkpoints.to_le_bytes());
     let crc = crc32c::crc32c_append(key.seed(offset, Part::Header), &out[start..]);
     out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(meta);

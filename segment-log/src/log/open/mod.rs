@@ -39,6 +39,8 @@ struct Checkpoint {
     location: Location,
     /// Includes all seqs below.
     seq: u64,
+    /// The how-manieth it is.
+    number: u32,
     acked: Intervals,
     state: Vec<u8>,
 }
@@ -103,13 +105,14 @@ fn find_by_index(store: &dyn Store, survey: &Survey, index: &mut IndexKeeper, id
     }
     if let Some((&seq, location)) = loaded.records.last_key_value()
         && survey.segments.contains_key(&location.segment)
-        && survey.read_header(store, id, *location).is_none_or(|header| header.seq.0 != seq)
+        && survey.read_header(store, id, *location).is_none_or(|header| header.stamp.seq.0 != seq)
     {
         return Ok(Err(format!("record {seq} is not where it says")));
     }
     let indexed = loaded.records.keys().copied().collect();
-    let mut findings = Findings { records: loaded.records, indexed, next: marker.next, synced: marker.next, ..Findings::default() };
-    findings.sweep(store, survey, id, marker.position)?;
+    let mut findings =
+        Findings { records: loaded.records, indexed, next: marker.frontier.next, synced: marker.frontier.synced, ..Findings::default() };
+    findings.sweep(store, survey, id, marker.frontier.position)?;
     let mut checkpoint = findings.newest_checkpoint(store, survey, id);
     if checkpoint.is_none()
         && let Some(location) = marker.checkpoint
@@ -132,7 +135,7 @@ impl Survey {
     /// The checkpoint at a location, if it is whole, and was written when everything before it was synced.
     fn read_checkpoint(&self, store: &dyn Store, id: &[u8; 16], location: Location) -> Option<Checkpoint> {
         let header = self.read_header(store, id, location)?;
-        if header.kind != Kind::Checkpoint || header.synced != header.seq {
+        if header.kind != Kind::Checkpoint || header.stamp.synced != header.stamp.seq {
             return None;
         }
         let bytes = self.read(store, location, RECORD_HEADER_BYTES as u64 + location.bytes())?;
@@ -141,7 +144,7 @@ impl Survey {
             return None;
         }
         let (acked, _) = Intervals::decode(meta).ok()?;
-        Some(Checkpoint { location, seq: header.seq.0, acked, state: state.to_vec() })
+        Some(Checkpoint { location, seq: header.stamp.seq.0, number: header.stamp.checkpoints, acked, state: state.to_vec() })
     }
 
     /// Up to `bytes` of what stands at a location; `None` if the segment does not have them.

@@ -8,7 +8,8 @@ use federation_proto::identity::Seq;
 use super::super::files::OpenFiles;
 use super::super::indexing::IndexKeeper;
 use super::super::quarantine::{Quarantine, Stretch};
-use super::super::{Active, Damage, DamageKind, Location, Log, Options, Recovery, Segment, Stats};
+use super::super::voids::Voids;
+use super::super::{Active, Damage, DamageKind, Location, Log, Options, Position, Recovery, Segment, Stats};
 use super::survey::{Survey, Surveyed};
 use super::sweep::Findings;
 use super::verdict::Verdict;
@@ -51,7 +52,11 @@ pub(super) fn create(
     let (mut log, recovery) = opening.settle()?;
     if log.active.is_none() {
         log.open_segment().map_err(|(doing, source)| OpenError::Io { place: store.place(), doing: doing.to_owned(), source })?;
-        log.sync().map_err(|error| OpenError::Io { place: store.place(), doing: "sync the first segment".to_owned(), source: error.source })?;
+        log.sync().map_err(|error| OpenError::Io {
+            place: store.place(),
+            doing: "sync the first segment".to_owned(),
+            source: error.source,
+        })?;
     }
     Ok((log, recovery))
 }
@@ -76,7 +81,12 @@ impl Opening {
             ..Stats::default()
         };
         if real > 0 {
-            tracing::error!(place = self.store.place(), damages = real, records = stats.damaged_records_total, "damage found; see quarantine/");
+            tracing::error!(
+                place = self.store.place(),
+                damages = real,
+                records = stats.damaged_records_total,
+                "damage found; see quarantine/"
+            );
         }
         Ok((self.into_log(verdict, stats, recovery.index_rebuilt.is_some()), recovery))
     }
@@ -138,7 +148,15 @@ impl Opening {
                 Some(damage) => damage.quarantined = quarantined,
                 None => {
                     let seqs = Seq(base)..Seq(base + bytes / RECORD_HEADER_BYTES as u64);
-                    recovery.damaged.push(Damage { kind: DamageKind::Segment, segment: number, offset: 0, bytes, seqs, meta: None, quarantined });
+                    recovery.damaged.push(Damage {
+                        kind: DamageKind::Segment,
+                        segment: number,
+                        offset: 0,
+                        bytes,
+                        seqs,
+                        meta: None,
+                        quarantined,
+                    });
                 }
             }
         }
@@ -155,6 +173,8 @@ impl Opening {
 
     fn into_log(mut self, verdict: Verdict, stats: Stats, rebuild: bool) -> Log {
         let active = if verdict.voids.is_empty() { self.reopen_last() } else { None };
+        let mut voids = Voids::default();
+        verdict.voids.into_iter().for_each(|seqs| voids.add(seqs));
         let next = self.findings.next.max(FIRST_SEQ);
         let records = std::mem::take(&mut self.findings.records);
         let mut segments = BTreeMap::new();
@@ -166,7 +186,7 @@ impl Opening {
                 segment.live += 1;
             }
         }
-        let checkpoint = self.checkpoint.map(|checkpoint| checkpoint.location);
+        let checkpoint = self.checkpoint.as_ref().map(|checkpoint| checkpoint.location);
         let mut log = Log {
             id: self.id,
             options: self.options,
@@ -189,10 +209,13 @@ impl Opening {
             next,
             dirty: Vec::new(),
             dir_dirty: false,
+            synced_position: Position::default(),
             sync_under_way: false,
-            voids: verdict.voids,
+            voids,
+            checkpoints: self.findings.checkpoints_synced.max(self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.number)),
             checkpoint_bytes: checkpoint.map_or(0, |location| location.end() - u64::from(location.offset)),
         };
+        log.synced_position = log.position();
         log.go_on();
         log.refresh_index(&self.findings, checkpoint, rebuild);
         log
@@ -226,12 +249,12 @@ impl Log {
     }
 
     fn refresh_index(&mut self, findings: &Findings, checkpoint: Option<Location>, rebuild: bool) {
-        let at = (checkpoint, self.position(), self.next);
+        let frontier = self.frontier(self.position());
         if rebuild || !self.index.is_loaded() {
-            return self.index.rebuild(&self.id, &self.pending, at);
+            return self.index.rebuild(&self.pending, checkpoint, frontier);
         }
         let put: Vec<_> = findings.swept_records.iter().filter_map(|seq| Some((Seq(*seq), *self.pending.get(seq)?))).collect();
         let remove = findings.indexed.iter().filter(|seq| !self.pending.contains_key(seq)).map(|&seq| Seq(seq)).collect();
-        self.index.amend(&self.id, &put, remove, at);
+        self.index.amend(&put, remove, checkpoint, frontier);
     }
 }

@@ -84,7 +84,7 @@ impl Survey {
         if let Some(segment) = self.segments.values().find(|segment| !segment.whole) {
             return Err(format!("{} has a damaged header", segment.name));
         }
-        let Position { segment, offset } = marker.position;
+        let Position { segment, offset } = marker.frontier.position;
         let known = match self.segments.get(&segment) {
             Some(covered) => offset <= covered.bytes,
             None => offset == 0 || self.segments.range(segment..).next().is_some(),

@@ -11,7 +11,8 @@ use super::survey::{Survey, Surveyed};
 use super::{Checkpoint, open_error};
 use crate::error::OpenError;
 use crate::segment::{
-    Found, Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, Scanner, SegmentKey, SegmentNo, Unreadable, read_around_errors, u64_at,
+    Found, Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, Scanner, SegmentKey, SegmentNo, Unreadable, read_around_errors,
+    u64_at,
 };
 use crate::store::{Store, StoreFile};
 
@@ -55,6 +56,8 @@ pub(super) struct Findings {
     pub(super) next: u64,
     /// Every seq below is known to have been synced.
     pub(super) synced: u64,
+    /// So many checkpoints are known to have been synced.
+    pub(super) checkpoints_synced: u32,
     /// Segments read, in order.
     pub(super) swept: Vec<SegmentNo>,
     pub(super) last: Option<Ending>,
@@ -70,7 +73,8 @@ impl Findings {
             let covered = number == from.segment && from.offset > 0;
             let (start, expected) = if covered { (from.offset, self.next) } else { (SEGMENT_HEADER_BYTES, segment.base) };
             let file = store.open(&segment.name).map_err(|error| open_error(store, format!("open {}", segment.name), error))?;
-            let mut pass = Pass { number, key: SegmentKey::new(id, number), expected, open: None, clean: segment.bytes >= start, records: 0 };
+            let mut pass =
+                Pass { number, key: SegmentKey::new(id, number), expected, open: None, clean: segment.bytes >= start, records: 0 };
             let refused = pass.run(&*file, start, segment.bytes, self);
             if refused > 0 && refused >= segment.bytes.saturating_sub(start) {
                 return Err(open_error(store, format!("read {}", segment.name), io::Error::other("every read failed")));
@@ -137,7 +141,7 @@ impl Pass {
                     match gap.header {
                         Some(header) => {
                             self.note_header(&header, findings);
-                            findings.note_gap(self.number, gap, header.seq.0..self.expected);
+                            findings.note_gap(self.number, gap, header.stamp.seq.0..self.expected);
                         }
                         None => self.open = Some(gap),
                     }
@@ -149,9 +153,14 @@ impl Pass {
 
     /// A whole header tells which seq is here, and so what was in the gap before it.
     fn note_header(&mut self, header: &RecordHeader, findings: &mut Findings) {
-        self.close(header.seq.0, findings);
-        self.expected = header.seq.0 + u64::from(header.kind == Kind::Data);
-        findings.synced = findings.synced.max(header.synced.0);
+        let stamp = header.stamp;
+        self.close(stamp.seq.0, findings);
+        self.expected = stamp.seq.0 + u64::from(header.kind == Kind::Data);
+        // A checkpoint says what was synced if it is whole; of its own number only a later record says that it was.
+        if header.kind != Kind::Checkpoint {
+            findings.synced = findings.synced.max(stamp.synced.0);
+            findings.checkpoints_synced = findings.checkpoints_synced.max(stamp.checkpoints);
+        }
     }
 
     fn close(&mut self, next: u64, findings: &mut Findings) {
@@ -165,12 +174,12 @@ impl Pass {
         let location = Location { segment: self.number, offset, meta_len: header.meta_len, payload_len: header.payload_len };
         match header.kind {
             Kind::Data => {
-                if findings.records.insert(header.seq.0, location).is_none() {
-                    findings.swept_records.push(header.seq.0);
+                if findings.records.insert(header.stamp.seq.0, location).is_none() {
+                    findings.swept_records.push(header.stamp.seq.0);
                 }
             }
             Kind::Checkpoint => {
-                findings.synced = findings.synced.max(header.seq.0);
+                findings.synced = findings.synced.max(header.stamp.seq.0);
                 findings.checkpoints.push(location);
                 if findings.checkpoints.len() > MAX_CHECKPOINTS {
                     findings.checkpoints.remove(0);

@@ -1,7 +1,7 @@
 //! What a gap means: a loss, or what a power cut leaves.
 //!
 //! Proof that a stretch had been synced is any seq at or behind it that something intact calls synced. Without proof it is called torn: nobody was told that it was
-//! stored, or nothing but the disk itself remembers.
+//! stored, or nothing but the disk itself remembers. So it is with checkpoints, which later records count.
 
 use std::ops::Range;
 
@@ -25,7 +25,8 @@ impl Findings {
         let mut verdict = Verdict::default();
         let voids = std::mem::take(&mut self.voids);
         let is_void = |seq: u64| voids.iter().any(|seqs| seqs.contains(&seq));
-        let is_done = |seq: u64| is_void(seq) || checkpoint.is_some_and(|checkpoint| seq < checkpoint.seq && checkpoint.acked.contains(seq));
+        let is_done =
+            |seq: u64| is_void(seq) || checkpoint.is_some_and(|checkpoint| seq < checkpoint.seq && checkpoint.acked.contains(seq));
         let mut gaps = std::mem::take(&mut self.gaps);
         for gap in &mut gaps {
             let promised = gap.seqs.start..gap.seqs.end.min(self.synced);
@@ -46,11 +47,13 @@ impl Findings {
     fn kind_of(&self, gap: &Gap, lost: u64, checkpoint: Option<&Checkpoint>) -> DamageKind {
         let (segment, offset) = (gap.segment, gap.found.offset);
         let superseded = checkpoint.is_some_and(|newest| (newest.location.segment, u64::from(newest.location.offset)) > (segment, offset));
-        let promised = self.synced > gap.seqs.start;
+        // A later record counts a checkpoint that is not there.
+        let missing = self.checkpoints_synced > checkpoint.map_or(0, |newest| newest.number) && !superseded;
         match gap.found.header {
-            Some(header) if header.kind == Kind::Checkpoint && promised && !superseded => DamageKind::Checkpoint,
-            // No data record is missing here, and it had been synced: what else was in it?
-            None if gap.seqs.is_empty() && promised && !superseded => DamageKind::Checkpoint,
+            Some(header) if header.kind == Kind::Checkpoint && header.stamp.checkpoints <= self.checkpoints_synced && missing => {
+                DamageKind::Checkpoint
+            }
+            None if lost == 0 && missing => DamageKind::Checkpoint,
             _ if lost == 0 => DamageKind::Torn,
             _ if self.husks.contains(&segment) => DamageKind::Segment,
             _ => DamageKind::Records,

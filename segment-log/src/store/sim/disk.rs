@@ -235,7 +235,8 @@ impl Disk {
         self.alive()?;
         self.reads += 1;
         let end = offset + buffer.len() as u64;
-        let touches = |(name, bytes): &(String, Range<u64>)| self.names.get(name) == Some(&inode) && offset < bytes.end && bytes.start < end;
+        let touches =
+            |(name, bytes): &(String, Range<u64>)| self.names.get(name) == Some(&inode) && offset < bytes.end && bytes.start < end;
         if self.read_faults.remove(&self.reads) || self.bad.iter().any(touches) {
             return Err(error_of(Fault::Io));
         }

@@ -1,0 +1,8 @@
+mod damage;
+mod faults;
+mod files;
+mod indexes;
+mod model;
+mod plain;
+mod power_cut;
+mod world;
