@@ -1,4 +1,5 @@
 //! The scan accepts exactly what prost accepts: for arbitrary requests, for mutated ones, and for the rare forms of protobuf.
+#![allow(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 mod support;
 

@@ -1,1 +1,140 @@
+//! The building blocks: the container is Arrow IPC to Arrow's own reader; integers choose their frame; strings choose their form.
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{UInt32Type, UInt64Type};
+
+use super::container::{Packer, read, unpack};
+use super::decoder::DecodeLimits;
+use super::dictionary::Dictionary;
+use super::payload::Payload;
+use super::source::Sources;
+use super::streams::{Kind, Streams};
+use super::strings::{self, Strings};
+
+fn packed(fill: impl FnOnce(&mut Streams)) -> Vec<u8> {
+    let mut streams = Streams::default();
+    streams.begin();
+    fill(&mut streams);
+    let (rows, data) = streams.finish();
+    Packer::default().pack(&rows, data).expect("packs")
+}
+
+/// Writes columns, reads them back.
+fn through<T>(fill: impl FnOnce(&mut Streams), read: impl FnOnce(&mut Payload<'_>) -> T) -> T {
+    let limits = DecodeLimits::default();
+    let container = unpack(&packed(fill), &limits).expect("own payload");
+    let mut payload = Payload::new(&container, &limits).expect("own payload");
+    let found = read(&mut payload);
+    payload.finish().expect("all is read");
+    found
+}
+
+/// Arrow's own reader sees the streams that ours sees.
+#[test]
+fn a_payload_is_arrow_ipc_in_zstd() {
+    let payload = packed(|out| {
+        out.number(7);
+        out.ints([1000u64, 2000, 70_000].into_iter(), 1);
+        out.blobs([b"ab".as_slice(), b"", b"cde"].into_iter(), Kind::Text);
+        out.blobs([[0xab; 16].as_slice(); 3].into_iter(), Kind::Noise);
+    });
+    let container = unpack(&payload, &DecodeLimits::default()).expect("own payload");
+    let reader = arrow_ipc::reader::StreamReader::try_new(container.bytes.as_slice(), None).expect("a stream");
+    let batches: Vec<_> = reader.collect::<Result<_, _>>().expect("batches");
+    assert_eq!(batches.len(), 1);
+    let batch = &batches[0];
+    assert_eq!(batch.num_rows(), container.streams.len());
+    for (row, (stream, range)) in container.streams.iter().enumerate() {
+        assert_eq!(batch.column(0).as_primitive::<UInt32Type>().value(row), stream.column);
+        assert_eq!(batch.column(4).as_primitive::<UInt64Type>().value(row), stream.base);
+        assert_eq!(batch.column(5).as_binary::<i32>().value(row), &container.bytes[range.clone()]);
+    }
+    assert_eq!(read(&container.bytes).expect("again"), container.streams);
+}
+
+/// Any integers come back, and take no more planes than the narrower of the signed and the unsigned range needs.
+#[test]
+fn integers_take_the_narrower_frame() {
+    let cases: [(&[u64], usize); 6] = [
+        (&[5, 5, 5], 0),
+        (&[0, u64::MAX], 1),
+        (&[1 << 40, (1 << 40) + 300], 2),
+        (&[u64::MAX - 3, 200], 1),
+        (&[i64::MAX as u64, 1 << 63], 1),
+        (&[0, i64::MAX as u64, 1 << 63, u64::MAX], 8),
+    ];
+    for (values, width) in cases {
+        for noise in [0, 1, 8] {
+            let payload = packed(|out| out.ints(values.iter().copied(), noise));
+            let container = unpack(&payload, &DecodeLimits::default()).expect("own payload");
+            let planes: usize =
+                container.streams.iter().filter(|(stream, _)| stream.column == 1).map(|(stream, _)| stream.len / values.len()).sum();
+            assert_eq!(planes, width, "{values:?}");
+            let back = through(|out| out.ints(values.iter().copied(), noise), |payload| payload.list(values.len()).expect("a list"));
+            assert_eq!(back, values);
+        }
+    }
+}
+
+/// A column of zeros alone takes no stream; a column of another constant takes no bytes.
+#[test]
+fn constants_take_nothing() {
+    let container = unpack(&packed(|out| out.ints([0; 100].into_iter(), 3)), &DecodeLimits::default()).expect("own payload");
+    assert_eq!(container.streams.len(), 1, "the structure alone");
+    let container = unpack(&packed(|out| out.ints([9; 100].into_iter(), 3)), &DecodeLimits::default()).expect("own payload");
+    assert_eq!(container.streams.iter().map(|(stream, _)| stream.len).sum::<usize>(), 0);
+}
+
+/// A code belongs to its batch; what a dictionary knows from earlier ones does not show.
+#[test]
+fn codes_start_afresh_with_each_batch() {
+    let mut dictionary = Dictionary::default();
+    for round in 0..3u32 {
+        dictionary.begin();
+        for number in 0..500u32 {
+            let string = format!("string {}", (number * 7 + round) % 500);
+            assert_eq!(dictionary.code(string.as_bytes()), number);
+            assert_eq!(dictionary.code(string.as_bytes()), number);
+            assert_eq!(dictionary.value(number), string.as_bytes());
+        }
+        assert_eq!(dictionary.len(), 500);
+    }
+}
+
+/// Few distinct strings make a dictionary, many go plain, and either way they come back.
+#[test]
+fn strings_choose_their_form() {
+    for (distinct, rows, form) in [(3usize, 400usize, 3), (1, 1, 1), (200, 400, 0), (0, 0, 0)] {
+        let strings: Vec<String> = (0..rows).map(|row| format!("é{}", row % distinct)).collect();
+        let mut dictionary = Dictionary::default();
+        dictionary.begin();
+        let codes: Vec<u32> = strings.iter().map(|string| dictionary.code(string.as_bytes())).collect();
+        let fill = |out: &mut Streams| strings::emit(&dictionary, codes.iter().copied(), Kind::Text, out);
+        let column = through(fill, |payload| payload.strings(rows).expect("strings"));
+        assert_eq!((0..rows).map(|row| column.get(row)).collect::<Vec<_>>(), strings);
+        let found = through(fill, |payload| {
+            let found = payload.number();
+            drop(payload.blobs(Kind::Text, if found == Ok(0) { rows } else { distinct }));
+            drop(if found == Ok(0) { Ok(Default::default()) } else { payload.ints(rows) });
+            found
+        });
+        assert_eq!(found, Ok(form), "{distinct} of {rows}");
+    }
+}
+
+/// A column that was nearly all distinct is taken in plain in the next batch, without interning, and tried again later.
+#[test]
+fn high_cardinality_columns_are_not_interned_again() {
+    let text: String = (0..100).map(|n| format!("{n:04}")).collect();
+    let parts = [super::Part { body: text.as_bytes(), rows: 0..0 }];
+    let sources = Sources::new(&parts).expect("small");
+    let mut strings = Strings::default();
+    let mut interned = Vec::new();
+    for _ in 0..140 {
+        strings.begin();
+        let slots: Vec<u64> = (0..100).map(|n| strings.push(&text.as_bytes()[4 * n..4 * n + 4], 4 * n)).collect();
+        assert!(slots.iter().enumerate().all(|(n, &slot)| strings.get(slot, &sources) == &text.as_bytes()[4 * n..4 * n + 4]));
+        interned.push(strings.held_bytes() > 0);
+    }
+    assert_eq!(interned.iter().filter(|interned| **interned).count(), 3, "the first, and one in about 64 after");
+}

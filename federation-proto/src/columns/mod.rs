@@ -30,6 +30,7 @@ pub use value::{AnyWire, Value};
 use crate::identity::Signal;
 
 /// A decoded batch of one signal.
+#[expect(clippy::large_enum_variant, reason = "one per batch, and never stored in numbers")]
 #[derive(Debug)]
 pub enum Columns {
     /// Spans.

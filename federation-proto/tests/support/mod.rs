@@ -1,7 +1,9 @@
 //! What the property tests share: arbitrary OTLP, and records in a form in which equal means equal to the bit.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 pub mod arbitrary;
+pub mod realistic;
 pub mod records;
 pub mod rng;
 

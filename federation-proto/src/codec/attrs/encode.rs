@@ -1,31 +1,29 @@
 //! KeyValues into shapes and slots, slots into columns.
 
 use super::Type;
+use super::found::{Found, any_value, key_value, plain};
+use super::plan::Plan;
 use super::shapes::{ROOT, Shapes};
 use crate::codec::source::{Sources, Span};
 use crate::codec::streams::{Kind, Streams};
 use crate::codec::strings::Strings;
 use crate::otlp::Malformed;
-use crate::otlp::wire::{Reader, Wire, Writer, put_varint};
+use crate::otlp::wire::{Reader, Writer, put_varint};
 
-/// Up to this many columns a batch keeps them all; beyond, shapes that have a column with few values go back to wire bytes.
-const FREE_COLUMNS: usize = 48;
-/// Values below which a column costs more than the keys it saves.
-const MIN_VALUES: u32 = 4;
 /// Bytes of interned strings that may outlive a batch, over all columns.
 const MAX_HELD_BYTES: usize = 32 << 20;
 /// No tail.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Where a row's attributes are, until they are written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AttrRow {
     /// The shape's number in this batch, from 1.
-    shape: u32,
+    pub(super) shape: u32,
     /// First slot.
     at: u32,
     /// Further attributes as wire bytes, for which the trie had no room.
-    tail: u32,
+    pub(super) tail: u32,
 }
 
 impl AttrRow {
@@ -42,23 +40,11 @@ pub(crate) struct Building {
     tail: u32,
 }
 
-/// What a KeyValue was found to hold.
-struct Found<'a> {
-    key: &'a [u8],
-    of: Type,
-    /// A number, or a span of the sources.
-    slot: u64,
-    /// The string, if it is one.
-    text: &'a [u8],
-    /// False if only the KeyValue as it stands keeps everything.
-    fits: bool,
-}
-
 /// A shape that occurs in this batch.
-struct Used {
-    node: u32,
+pub(super) struct Used {
+    pub(super) node: u32,
     /// Rows that have it and no tail.
-    rows: u32,
+    pub(super) rows: u32,
 }
 
 /// Takes in the attributes of one kind of owner; keeps shapes and dictionaries from batch to batch.
@@ -174,8 +160,8 @@ impl AttrsEncoder {
 
     /// Writes the attributes of these rows: each row of the batch once, in the batch's order.
     pub(crate) fn emit(&self, rows: impl Iterator<Item = AttrRow> + Clone, sources: &Sources<'_>, out: &mut Streams) {
-        let plan = Plan::new(self);
-        plan.emit_structure(self, out);
+        let plan = Plan::new(&self.shapes, &self.used);
+        plan.emit_structure(&self.shapes, out);
         out.ints(rows.clone().map(|row| u64::from(plan.number(row))), 0);
 
         let mut slots = vec![0u64; plan.values()];
@@ -240,180 +226,8 @@ impl AttrsEncoder {
     }
 }
 
-/// Which shapes stand in columns in this batch, and under which numbers.
-struct Plan {
-    /// Final number of each shape, 0 = wire bytes.
-    numbers: Vec<u32>,
-    /// Columns of each shape: shape `s` (from 1) has `paths[ends[s - 1]..ends[s]]`.
-    paths: Vec<u32>,
-    ends: Vec<usize>,
-    /// The columns in use, in the order in which they are written.
-    columns: Vec<u32>,
-    /// First place of each column's values among all values, by column.
-    starts: Vec<usize>,
-    values: usize,
-}
-
-impl Plan {
-    fn new(attrs: &AttrsEncoder) -> Self {
-        let columns = attrs.shapes.keys().len();
-        let mut plan = Plan {
-            numbers: vec![0; attrs.used.len() + 1],
-            paths: Vec::new(),
-            ends: vec![0],
-            columns: Vec::new(),
-            starts: vec![0; columns],
-            values: 0,
-        };
-        let mut counts = vec![0u32; columns];
-        for used in &attrs.used {
-            let start = plan.paths.len();
-            attrs.shapes.path(used.node, &mut plan.paths);
-            plan.ends.push(plan.paths.len());
-            plan.paths[start..].iter().for_each(|&column| counts[column as usize] += used.rows);
-        }
-        let crowded = counts.iter().filter(|&&count| count > 0).count() > FREE_COLUMNS;
-        plan.keep(attrs, crowded.then_some(counts));
-        plan
-    }
-
-    /// Numbers the shapes that stand in columns, and lays out the columns they need.
-    fn keep(&mut self, attrs: &AttrsEncoder, counts: Option<Vec<u32>>) {
-        let mut kept = 0;
-        let mut totals = vec![0usize; self.starts.len()];
-        for (index, used) in attrs.used.iter().enumerate() {
-            let path = &self.paths[self.ends[index]..self.ends[index + 1]];
-            let pays = |column: &u32| counts.as_ref().is_none_or(|counts| counts[*column as usize] >= MIN_VALUES);
-            if used.rows == 0 || !path.iter().all(pays) {
-                continue;
-            }
-            kept += 1;
-            self.numbers[index + 1] = kept;
-            for &column in path {
-                if totals[column as usize] == 0 {
-                    self.columns.push(column);
-                }
-                totals[column as usize] += used.rows as usize;
-            }
-        }
-        for &column in &self.columns {
-            self.starts[column as usize] = self.values;
-            self.values += totals[column as usize];
-        }
-    }
-
-    fn number(&self, row: AttrRow) -> u32 {
-        if row.tail == NONE { self.numbers[row.shape as usize] } else { 0 }
-    }
-
-    fn path(&self, shape: u32) -> &[u32] {
-        &self.paths[self.ends[shape as usize - 1]..self.ends[shape as usize]]
-    }
-
-    fn values(&self) -> usize {
-        self.values
-    }
-
-    fn emit_structure(&self, attrs: &AttrsEncoder, out: &mut Streams) {
-        let mut dense = vec![0u64; self.starts.len()];
-        out.number(self.columns.len() as u64);
-        for (number, &column) in self.columns.iter().enumerate() {
-            dense[column as usize] = number as u64;
-            let key = &attrs.shapes.keys()[column as usize];
-            out.number(key.of as u64);
-            out.name(&key.name);
-        }
-        let kept = (1..self.numbers.len()).filter(|&shape| self.numbers[shape] != 0);
-        out.number(kept.clone().count() as u64);
-        for shape in kept {
-            let path = self.path(shape as u32);
-            out.number(path.len() as u64);
-            path.iter().for_each(|&column| out.number(dense[column as usize]));
-        }
-    }
-}
-
 fn field(out: &mut Vec<u8>, pair: &[u8]) {
     out.push(0x0a);
     put_varint(out, pair.len() as u64);
     out.extend_from_slice(pair);
-}
-
-/// The common KeyValue, recognised without the general walk: a short key, then a string or an integer.
-#[inline]
-fn plain<'a>(pair: &Reader<'a>) -> Option<Found<'a>> {
-    let [0x0a, key_len @ 0..0x80, rest @ ..] = pair.rest() else { return None };
-    let (key, [0x12, value_len @ 0..0x80, value @ ..]) = rest.split_at_checked(usize::from(*key_len))? else { return None };
-    if value.len() != usize::from(*value_len) {
-        return None;
-    }
-    match value {
-        [0x0a, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => {
-            let at = pair.offset() + key.len() + 6;
-            Some(Found { key, of: Type::Str, slot: Span::new(at, text.len()).pack(), text, fits: true })
-        }
-        [0x18, value @ 0..0x80] => Some(Found { key, of: Type::Int, slot: u64::from(*value), text: &[], fits: true }),
-        _ => None,
-    }
-}
-
-/// Any KeyValue.
-fn key_value(pair: Reader<'_>) -> Result<Found<'_>, Malformed> {
-    let mut r = pair;
-    let mut key: &[u8] = &[];
-    let mut after_key = pair;
-    let mut fits = true;
-    let mut value = None;
-    let mut strindex = 0;
-    while !r.is_done() {
-        let first = r.offset() == pair.offset();
-        match r.key()? {
-            (1, Wire::Len) => {
-                key = r.bytes()?;
-                after_key = r;
-                fits = first;
-            }
-            (2, Wire::Len) => value = Some(r.message()?),
-            (3, Wire::Varint) => strindex = r.varint()? as i32,
-            (field, wire) => r.skip(field, wire, 100)?,
-        }
-    }
-    if strindex != 0 {
-        let rest = Span::new(after_key.offset(), after_key.rest().len());
-        return Ok(Found { key, of: Type::Odd, slot: rest.pack(), text: &[], fits });
-    }
-    match value {
-        None => Ok(Found { key, of: Type::Missing, slot: 0, text: &[], fits: true }),
-        Some(any) => any_value(any, key),
-    }
-}
-
-/// An AnyValue that belongs to `key`.
-fn any_value<'a>(any: Reader<'a>, key: &'a [u8]) -> Result<Found<'a>, Malformed> {
-    let mut r = any;
-    let mut found = Found { key, of: Type::Empty, slot: 0, text: &[], fits: true };
-    while !r.is_done() {
-        (found.of, found.slot) = match r.key()? {
-            (1, Wire::Len) => {
-                found.text = r.bytes()?;
-                (Type::Str, Span::new(r.offset() - found.text.len(), found.text.len()).pack())
-            }
-            (2, Wire::Varint) => (Type::Bool, u64::from(r.varint()? != 0)),
-            (3, Wire::Varint) => (Type::Int, r.varint()?),
-            (4, Wire::Fixed64) => (Type::Double, r.fixed64()?),
-            (7, Wire::Len) => {
-                let bytes = r.bytes()?;
-                (Type::Bytes, Span::new(r.offset() - bytes.len(), bytes.len()).pack())
-            }
-            (5 | 6, Wire::Len) | (8, Wire::Varint) => {
-                let whole = Span::new(any.offset(), any.rest().len());
-                return Ok(Found { of: Type::Nested, slot: whole.pack(), ..found });
-            }
-            (field, wire) => {
-                r.skip(field, wire, 100)?;
-                continue;
-            }
-        };
-    }
-    Ok(found)
 }

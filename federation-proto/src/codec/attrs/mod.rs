@@ -14,6 +14,8 @@
 
 mod decode;
 mod encode;
+mod found;
+mod plan;
 mod shapes;
 
 pub(crate) use decode::attrs as decode;

@@ -118,10 +118,9 @@ impl Shapes {
     }
 
     fn column(&mut self, of: Type, name: &[u8]) -> Option<u32> {
-        if let Some(&column) = self.by_name.get(name).and_then(|columns| columns.get(of as usize)) {
-            if column != NONE {
-                return Some(column);
-            }
+        let known = self.by_name.get(name).and_then(|columns| columns.get(of as usize)).copied();
+        if let Some(column) = known.filter(|&column| column != NONE) {
+            return Some(column);
         }
         if self.keys.len() >= MAX_COLUMNS || self.key_bytes + name.len() > MAX_KEY_BYTES {
             return None;

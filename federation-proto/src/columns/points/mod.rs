@@ -3,10 +3,13 @@
 //! What only some kinds have (buckets, quantiles) stands in tables of those kinds; a row knows its place there. Asked for what its kind
 //! does not have, a row answers with nothing, zero or an empty slice.
 
+mod tables;
+
 use super::attrs::{AttrIter, Attrs};
 use super::resource::{Origins, ResourceRef, ScopeRef};
-use super::store::{Blobs, Ints, Offsets, Sparse, Strs};
+use super::store::{Ints, Offsets, Sparse};
 use super::value::Value;
+pub(crate) use tables::{Buckets, Exemplars, Exponentials, Histograms, Metrics, Numbers, Summaries};
 
 /// What a point's metric holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,88 +55,6 @@ pub struct Points {
     pub(crate) summaries: Summaries,
     pub(crate) exemplar_rows: Offsets,
     pub(crate) exemplars: Exemplars,
-}
-
-/// Distinct metrics.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    pub(crate) kinds: Vec<PointKind>,
-    pub(crate) name: Strs,
-    pub(crate) description: Strs,
-    pub(crate) unit: Strs,
-    pub(crate) temporality: Ints,
-    pub(crate) monotonic: Ints,
-    pub(crate) metadata: Attrs,
-}
-
-/// Values that are an integer, a double or nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Numbers {
-    pub(crate) ints: Sparse,
-    pub(crate) doubles: Sparse,
-}
-
-impl Numbers {
-    pub(crate) fn get(&self, at: usize) -> Option<Number> {
-        match self.ints.get(at) {
-            Some(value) => Some(Number::Int(value as i64)),
-            None => self.doubles.get(at).map(|bits| Number::Double(f64::from_bits(bits))),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Histograms {
-    pub(crate) count: Ints,
-    pub(crate) sum: Sparse,
-    pub(crate) min: Sparse,
-    pub(crate) max: Sparse,
-    pub(crate) bucket_rows: Offsets,
-    pub(crate) buckets: Vec<u64>,
-    /// Per row, its list of bounds, and the distinct lists.
-    pub(crate) bounds_of: Ints,
-    pub(crate) bounds_rows: Offsets,
-    pub(crate) bounds: Vec<f64>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Exponentials {
-    pub(crate) count: Ints,
-    pub(crate) sum: Sparse,
-    pub(crate) min: Sparse,
-    pub(crate) max: Sparse,
-    pub(crate) scale: Ints,
-    pub(crate) zero_count: Ints,
-    pub(crate) zero_threshold: Ints,
-    pub(crate) positive: Buckets,
-    pub(crate) negative: Buckets,
-}
-
-/// One side of the exponential histograms; a row without the message has no offset.
-#[derive(Debug, Default)]
-pub(crate) struct Buckets {
-    pub(crate) offset: Sparse,
-    pub(crate) rows: Offsets,
-    pub(crate) counts: Vec<u64>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Summaries {
-    pub(crate) count: Ints,
-    pub(crate) sum: Ints,
-    pub(crate) quantile_rows: Offsets,
-    pub(crate) quantiles: Ints,
-    pub(crate) values: Ints,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Exemplars {
-    /// Time before the point's, wrapping.
-    pub(crate) time: Ints,
-    pub(crate) values: Numbers,
-    pub(crate) trace_ids: Blobs,
-    pub(crate) span_ids: Blobs,
-    pub(crate) attrs: Attrs,
 }
 
 /// One side of an exponential histogram.
