@@ -1,1 +1,52 @@
-fn main() {}
+//! `tributary-router`: parses, builds, runs and drains. The rest is the library.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use central_router::cli::{Cli, Command};
+use central_router::config::Config;
+use central_router::edges::Edges;
+use clap::Parser;
+use federation_proto::frame::ALPN;
+use service::shutdown::Shutdown;
+
+fn main() -> ExitCode {
+    service::exit_code(execute(Cli::parse()))
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run(file) => {
+            let config = Config::load(&file.config)?;
+            service::observe::init_tracing(file.log_json);
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+            runtime.block_on(async {
+                let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+                Ok(central_router::run(config, shutdown).await?)
+            })
+        }
+        Command::Check(file) => {
+            println!("{}", check(&file.config)?);
+            Ok(())
+        }
+        Command::Pki(pki) => {
+            print!("{}", pki.execute()?);
+            Ok(())
+        }
+    }
+}
+
+fn check(path: &Path) -> anyhow::Result<String> {
+    let config = Config::load(path)?;
+    service::tls::install_provider();
+    config.tls.server_config(&[ALPN]).context("tls")?;
+    let edges = Edges::load(&config.edges)?;
+    Ok(format!(
+        "{}: ok: {} edges allowed, {} tiers, {} bytes of credit per edge",
+        path.display(),
+        edges.edges.len(),
+        config.tiers.len(),
+        config.credit
+    ))
+}

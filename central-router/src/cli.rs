@@ -1,0 +1,140 @@
+//! The command line of `tributary-router`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use federation_proto::identity::{EdgeName, TenantId};
+
+use crate::pki::{self, InitOptions, IssueOptions, PkiError};
+
+/// Receives batches of telemetry from edges over QUIC, journals them before it acknowledges, and hands them to its tiers.
+///
+/// A first router, on one machine:
+///
+///   tributary-router pki init ./pki
+///   tributary-router pki issue --dir ./pki --edge paris-1 --tenant acme
+///   tributary-router check --config router.yaml
+///   tributary-router run --config router.yaml
+///
+/// Copy ca.pem, edges/paris-1.pem and edges/paris-1.key to that edge. Every configuration key can be overridden by the environment,
+/// for example TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB. TRIBUTARY_LOG=debug shows more.
+#[derive(Debug, Parser)]
+#[command(name = "tributary-router", version, verbatim_doc_comment)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the router until SIGTERM or SIGINT; then drain.
+    Run(ConfigFile),
+    /// Check the configuration, the certificates and the allow-list, and say what is wrong; touches nothing.
+    Check(ConfigFile),
+    /// Make certificates: an authority for the federation, and an identity for each edge.
+    #[command(subcommand)]
+    Pki(Pki),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file (YAML).
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_ROUTER_CONFIG")]
+    pub config: PathBuf,
+    /// Log as JSON, one object per line.
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Certificates.
+#[derive(Debug, Subcommand)]
+pub enum Pki {
+    /// Make an authority, this router's certificate and an empty allow-list in DIR.
+    Init(Init),
+    /// Issue an edge's certificate and put the edge on the allow-list.
+    Issue(Issue),
+}
+
+/// `pki init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write; made if it is not there.
+    pub dir: PathBuf,
+    /// The router's name, in its SPIFFE id spiffe://tributary/router/NAME.
+    #[arg(long, default_value = "central")]
+    pub router: EdgeName,
+    /// A DNS name or address that edges reach the router by; may be given several times.
+    #[arg(long = "name", value_name = "DNS_OR_IP", default_values = pki::DEFAULT_ROUTER_NAMES)]
+    pub names: Vec<String>,
+    /// Lifetime of the router's certificate; the authority's is ten years.
+    #[arg(long, default_value_t = pki::LEAF_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub days: u32,
+    /// Replace what is there: all certificates issued before lose their worth.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `pki issue`.
+#[derive(Debug, Args)]
+pub struct Issue {
+    /// The directory given to `pki init`.
+    #[arg(long, default_value = "pki")]
+    pub dir: PathBuf,
+    /// The edge's name, in its SPIFFE id spiffe://tributary/edge/NAME.
+    #[arg(long)]
+    pub edge: EdgeName,
+    /// Whose records the edge may carry; give it once for each tenant.
+    #[arg(long = "tenant", value_name = "TENANT", required = true)]
+    pub tenants: Vec<TenantId>,
+    /// Lifetime of the certificate.
+    #[arg(long, default_value_t = pki::LEAF_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub days: u32,
+    /// Replace the edge's certificate and its tenants.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Pki {
+    /// Does it, and says what was written and what to do next.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn execute(self) -> Result<String, PkiError> {
+        match self {
+            Self::Init(Init { dir, router, names, days, force }) => {
+                let made = pki::init(&dir, &InitOptions { router, names, days, force })?;
+                let (shown, id) = (dir.display(), &made.router);
+                Ok(format!(
+                    "Wrote:\n  {}\n  {}  (the authority's key: keep it off the routers)\n  {}\n  {}\n  {}  (the allow-list, empty)\n\n\
+                     In the router's configuration:\n  tls: {{ca: {}, cert: {}, key: {}}}\n  edges: {}\n\n\
+                     Next, for each edge:\n  tributary-router pki issue --dir {shown} --edge NAME --tenant TENANT\n",
+                    id.ca.display(),
+                    made.ca_key.display(),
+                    id.cert.display(),
+                    id.key.display(),
+                    made.edges.display(),
+                    id.ca.display(),
+                    id.cert.display(),
+                    id.key.display(),
+                    made.edges.display(),
+                ))
+            }
+            Self::Issue(Issue { dir, edge, tenants, days, force }) => {
+                let id = pki::issue(&dir, &IssueOptions { edge: edge.clone(), tenants, days, force })?;
+                Ok(format!(
+                    "Wrote:\n  {}\n  {}\nAdded {edge} to:\n  {}  (a running router sees it within seconds)\n\n\
+                     Copy to the edge, and name in its configuration:\n  tls: {{ca: {}, cert: {}, key: {}}}\n",
+                    id.cert.display(),
+                    id.key.display(),
+                    pki::edges_file(&dir).display(),
+                    id.ca.display(),
+                    id.cert.display(),
+                    id.key.display(),
+                ))
+            }
+        }
+    }
+}

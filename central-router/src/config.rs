@@ -1,0 +1,269 @@
+//! The router's configuration: YAML as written ([`Raw`]), then a [`Config`] that can only be valid. Defaults are here and nowhere else.
+//!
+//! ```yaml
+//! name: central-1                       # default: router
+//! data_dir: /var/lib/tributary/router   # journal and quarantine
+//! listen: 0.0.0.0:4400                  # QUIC (UDP), for edges
+//! admin: {listen: 127.0.0.1:9400}       # health, metrics, ledger
+//! tls: {ca: pki/ca.pem, cert: pki/router.pem, key: pki/router.key}
+//! edges: pki/edges.yaml                 # allow-list; read again when it changes
+//! tiers:
+//!   parquet:                            # any name
+//!     local: {path: /var/lib/tributary/parquet}
+//! ```
+//!
+//! Every key can be overridden by the environment: `TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use federation_proto::identity::{EdgeName, TenantId};
+use serde::Deserialize;
+use service::config::{ByteSize, ConfigError, Invalid, Listen, Rate, Span};
+use service::tls::TlsFiles;
+
+use crate::admission::{CELL_BYTES, Ceiling};
+use crate::tier::TierConfig;
+
+/// Prefix of environment variables that override keys.
+pub const ENV_PREFIX: &str = "TRIBUTARY_ROUTER";
+/// Tiers that one router may have.
+pub const MAX_TIERS: usize = 16;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// The file as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// The router's name, told to edges and shown in the ledger.
+    #[serde(default = "default_name")]
+    pub name: EdgeName,
+    /// Where journal and quarantine lie.
+    pub data_dir: PathBuf,
+    /// UDP address for edges.
+    pub listen: Listen,
+    /// The admin endpoint.
+    pub admin: RawAdmin,
+    /// The router's certificate and the authority that edges' certificates come from.
+    pub tls: TlsFiles,
+    /// The allow-list.
+    pub edges: PathBuf,
+    /// Largest payload taken.
+    #[serde(default = "default_max_batch")]
+    pub max_batch: ByteSize,
+    /// Edges that may be connected at once.
+    #[serde(default = "default_connections")]
+    pub connections: u32,
+    /// Payload bytes that all connections together may have between their header and their fsync.
+    #[serde(default = "default_memory")]
+    pub memory: ByteSize,
+    /// The journal.
+    #[serde(default)]
+    pub journal: RawJournal,
+    /// Ceilings by tenant.
+    #[serde(default)]
+    pub tenants: BTreeMap<TenantId, RawCeiling>,
+    /// Ceiling of tenants that have none of their own. Without it they have none.
+    #[serde(default)]
+    pub default_rate: Option<Rate>,
+    /// Where batches go. At least one: without a tier the journal would only fill.
+    pub tiers: BTreeMap<EdgeName, TierConfig>,
+    /// How long SIGTERM may take.
+    #[serde(default = "default_drain")]
+    pub drain: Span,
+}
+
+/// The admin endpoint as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAdmin {
+    /// TCP address.
+    pub listen: Listen,
+}
+
+/// The journal as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawJournal {
+    /// Disk that the journal may take.
+    pub budget: ByteSize,
+    /// Size of one segment file.
+    pub segment: ByteSize,
+}
+
+impl Default for RawJournal {
+    fn default() -> Self {
+        Self { budget: ByteSize(16 * GIB), segment: ByteSize(64 * MIB) }
+    }
+}
+
+/// A ceiling as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCeiling {
+    /// Raw bytes a second.
+    pub rate: Rate,
+    /// Raw bytes at once; at least `max_batch`, which is the default when the rate is lower.
+    #[serde(default)]
+    pub burst: Option<ByteSize>,
+}
+
+fn default_name() -> EdgeName {
+    #[expect(clippy::expect_used, reason = "a constant of the alphabet")]
+    EdgeName::new("router").expect("a name")
+}
+
+fn default_max_batch() -> ByteSize {
+    ByteSize(8 * MIB)
+}
+
+fn default_connections() -> u32 {
+    64
+}
+
+fn default_memory() -> ByteSize {
+    ByteSize(GIB)
+}
+
+fn default_drain() -> Span {
+    Span(Duration::from_secs(20))
+}
+
+/// A configuration that can only be valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The router's name.
+    pub name: EdgeName,
+    /// Where journal and quarantine lie.
+    pub data_dir: PathBuf,
+    /// UDP address for edges.
+    pub listen: SocketAddr,
+    /// TCP address of the admin endpoint.
+    pub admin: Listen,
+    /// Certificate, key, authority.
+    pub tls: TlsFiles,
+    /// The allow-list.
+    pub edges: PathBuf,
+    /// Largest payload, in bytes.
+    pub max_batch: u32,
+    /// Edges that may be connected at once.
+    pub connections: u32,
+    /// Header and payload bytes that one connection may have unanswered: memory divided by connections.
+    pub credit: u64,
+    /// Payload bytes that may wait for the journal's disk.
+    pub memory: u64,
+    /// Bytes that the journal may take on disk.
+    pub journal_budget: u64,
+    /// Bytes of a segment file.
+    pub journal_segment: u64,
+    /// Ceilings by tenant.
+    pub tenants: HashMap<TenantId, Ceiling>,
+    /// Ceiling of the others.
+    pub default_ceiling: Option<Ceiling>,
+    /// Tiers by name, in the order of their names.
+    pub tiers: Vec<(String, TierConfig)>,
+    /// How long a drain may take.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: one line with file, position, key, value and remedy.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        service::config::load_valid(path, ENV_PREFIX, Self::check)
+    }
+
+    /// Checks what the file says.
+    ///
+    /// # Errors
+    /// The first thing that cannot work: its key, what is wrong, what is expected.
+    pub fn check(raw: Raw) -> Result<Self, Invalid> {
+        let (max_batch, credit) = check_memory(&raw)?;
+        check_journal(&raw.journal, max_batch)?;
+        if raw.tiers.is_empty() || raw.tiers.len() > MAX_TIERS {
+            let example = "parquet: {local: {path: /var/lib/tributary/parquet}}";
+            return Err(Invalid::new("tiers", format!("{} of them: expected 1 to {MAX_TIERS}, for example {example}", raw.tiers.len())));
+        }
+        for (name, tier) in &raw.tiers {
+            tier.check().map_err(|invalid| Invalid::new(format!("tiers.{name}.{}", invalid.key_path), invalid.message))?;
+        }
+        let ceilings = raw.tenants.iter().map(|(tenant, ceiling)| {
+            let checked = check_ceiling(&format!("tenants.{tenant}.rate"), ceiling.rate, ceiling.burst, max_batch);
+            checked.map(|ceiling| (tenant.clone(), ceiling))
+        });
+        let tenants = ceilings.collect::<Result<_, Invalid>>()?;
+        let default_ceiling = raw.default_rate.map(|rate| check_ceiling("default_rate", rate, None, max_batch)).transpose()?;
+        Ok(Self {
+            name: raw.name,
+            data_dir: raw.data_dir,
+            listen: raw.listen.0,
+            admin: raw.admin.listen,
+            tls: raw.tls,
+            edges: raw.edges,
+            max_batch,
+            connections: raw.connections,
+            credit,
+            memory: raw.memory.0,
+            journal_budget: raw.journal.budget.0,
+            journal_segment: raw.journal.segment.0,
+            tenants,
+            default_ceiling,
+            tiers: raw.tiers.into_iter().map(|(name, tier)| (name.to_string(), tier)).collect(),
+            drain: raw.drain.0,
+        })
+    }
+}
+
+/// The largest batch and the credit of a connection.
+fn check_memory(raw: &Raw) -> Result<(u32, u64), Invalid> {
+    let max_batch = u32::try_from(raw.max_batch.0).ok().filter(|&bytes| (64 * KIB..=256 * MIB).contains(&u64::from(bytes)));
+    let max_batch = max_batch.ok_or_else(|| Invalid::new("max_batch", format!("{}: expected 64KiB to 256MiB", raw.max_batch)))?;
+    if !(1..=10_000).contains(&raw.connections) {
+        return Err(Invalid::new("connections", format!("{}: expected 1 to 10000", raw.connections)));
+    }
+    let credit = raw.memory.0 / u64::from(raw.connections);
+    let least = u64::from(max_batch) + 4 * KIB;
+    if credit < least {
+        let needed = ByteSize(least.saturating_mul(u64::from(raw.connections)).div_ceil(MIB) * MIB);
+        let why =
+            format!("{} for {} connections: each needs room for one max_batch: expected at least {needed}", raw.memory, raw.connections);
+        return Err(Invalid::new("memory", why));
+    }
+    Ok((max_batch, credit))
+}
+
+fn check_journal(journal: &RawJournal, max_batch: u32) -> Result<(), Invalid> {
+    if !(4 * MIB..=GIB).contains(&journal.segment.0) {
+        return Err(Invalid::new("journal.segment", format!("{}: expected 4MiB to 1GiB", journal.segment)));
+    }
+    let least = (4 * journal.segment.0).max(4 * u64::from(max_batch)) + 64 * MIB;
+    if journal.budget.0 < least {
+        let why = "four segments, four batches, and room for checkpoints";
+        return Err(Invalid::new("journal.budget", format!("{}: expected at least {} ({why})", journal.budget, ByteSize(least))));
+    }
+    Ok(())
+}
+
+/// The burst defaults to a second of the rate, and is never less than the largest batch: a batch that never fits would never come in.
+fn check_ceiling(key: &str, rate: Rate, burst: Option<ByteSize>, max_batch: u32) -> Result<Ceiling, Invalid> {
+    if rate.0 < CELL_BYTES {
+        return Err(Invalid::new(key, format!("{rate}: expected at least 1KiB/s")));
+    }
+    let least = u64::from(max_batch);
+    let burst = burst.map_or(rate.0.max(least), |burst| burst.0);
+    if burst < least || burst / CELL_BYTES > u64::from(u32::MAX) {
+        let key = key.strip_suffix("rate").map_or_else(|| key.to_owned(), |tenant| format!("{tenant}burst"));
+        return Err(Invalid::new(key, format!("{}: expected at least max_batch ({}) and at most 4TiB", ByteSize(burst), ByteSize(least))));
+    }
+    Ok(Ceiling { rate: rate.0, burst })
+}
+
+#[cfg(test)]
+mod tests;

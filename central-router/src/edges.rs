@@ -1,0 +1,216 @@
+//! The allow-list: which edges may connect, and whose records each may carry.
+//!
+//! ```yaml
+//! edges:
+//!   "eu-west-1":
+//!     tenants: ["acme", "beta"]
+//! ```
+//!
+//! The file is read again when its modification time or length changes. A file that cannot be read or parsed changes nothing: the
+//! list in force stays, and why is logged and shown by `/readyz`. An edge that is taken off is cut off on its live connection too.
+//! At most [`MAX_EDGES`] edges of [`MAX_TENANTS`] tenants each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use federation_proto::identity::{EdgeName, TenantId};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use service::config::ConfigError;
+
+/// Edges that one list may name.
+pub const MAX_EDGES: usize = 10_000;
+/// Tenants that one edge may carry.
+pub const MAX_TENANTS: usize = 4_096;
+
+/// What one edge may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    /// Whose records it may carry.
+    pub tenants: BTreeSet<TenantId>,
+}
+
+/// The list as its file has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edges {
+    /// Edges by name.
+    pub edges: BTreeMap<EdgeName, Edge>,
+}
+
+impl Edges {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let list: Self = service::config::load_file(path)?;
+        let widest = list.edges.iter().find(|(_, edge)| edge.tenants.len() > MAX_TENANTS);
+        if list.edges.len() > MAX_EDGES {
+            return Err(ConfigError::file(
+                path,
+                format!("{} edges: at most {MAX_EDGES} are taken; run another router for the rest", list.edges.len()),
+            ));
+        }
+        if let Some((name, edge)) = widest {
+            return Err(ConfigError::file(path, format!("edges.{name}: {} tenants: at most {MAX_TENANTS} are taken", edge.tenants.len())));
+        }
+        Ok(list)
+    }
+
+    /// The file's text. Names are of a narrow alphabet and quoted, so that `1.0` or `null` stay names.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        let mut text = String::from(
+            "# Which edges may connect, and whose records each may carry. Read again when it changes.\n\
+             # `tributary-router pki issue` rewrites this file: comments are not kept.\n",
+        );
+        if self.edges.is_empty() {
+            text.push_str("edges: {}\n");
+            return text;
+        }
+        text.push_str("edges:\n");
+        for (name, edge) in &self.edges {
+            let tenants: Vec<String> = edge.tenants.iter().map(|tenant| format!("\"{tenant}\"")).collect();
+            text.push_str(&format!("  \"{name}\":\n    tenants: [{}]\n", tenants.join(", ")));
+        }
+        text
+    }
+}
+
+/// When and how large the file was: a change of either means to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+}
+
+fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(Stamp { modified: metadata.modified()?, bytes: metadata.len() })
+}
+
+/// The list in force, kept up with its file.
+#[derive(Debug)]
+pub struct AllowList {
+    path: PathBuf,
+    current: ArcSwap<Edges>,
+    tried: Mutex<Option<Stamp>>,
+}
+
+/// What looking at the file brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// The file is as it was.
+    Same,
+    /// A new list is in force.
+    Changed,
+    /// The file is bad; the list before stays in force.
+    Kept(String),
+}
+
+impl AllowList {
+    /// Reads the file for the first time.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a router does not start without a list.
+    pub fn open(path: &Path) -> Result<Self, ConfigError> {
+        let tried = stamp(path).ok();
+        let list = Edges::load(path)?;
+        Ok(Self { path: path.to_owned(), current: ArcSwap::from_pointee(list), tried: Mutex::new(tried) })
+    }
+
+    /// The list in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Edges> {
+        self.current.load_full()
+    }
+
+    /// What `edge` may do; `None` when it is not on the list.
+    #[must_use]
+    pub fn edge(&self, edge: &EdgeName) -> Option<Edge> {
+        self.current.load().edges.get(edge).cloned()
+    }
+
+    /// May `edge` carry records of `tenant`? `None` when the edge is not on the list.
+    #[must_use]
+    pub fn may_carry(&self, edge: &EdgeName, tenant: &TenantId) -> Option<bool> {
+        self.current.load().edges.get(edge).map(|edge| edge.tenants.contains(tenant))
+    }
+
+    /// Reads the file again if it changed since the last look.
+    pub fn refresh(&self) -> Refresh {
+        let mut tried = self.tried.lock();
+        let now = match stamp(&self.path) {
+            Ok(now) => now,
+            Err(error) => {
+                *tried = None;
+                return Refresh::Kept(format!("{}: {error}; the list read before stays in force", self.path.display()));
+            }
+        };
+        if *tried == Some(now) {
+            return Refresh::Same;
+        }
+        *tried = Some(now);
+        match Edges::load(&self.path) {
+            Ok(list) if list == **self.current.load() => Refresh::Same,
+            Ok(list) => {
+                self.current.store(Arc::new(list));
+                Refresh::Changed
+            }
+            Err(error) => Refresh::Kept(format!("{error}; the list read before stays in force")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(edges: &[(&str, &[&str])]) -> Edges {
+        let edge = |tenants: &&[&str]| Edge { tenants: tenants.iter().map(|t| TenantId::new(t).unwrap()).collect() };
+        Edges { edges: edges.iter().map(|(name, tenants)| (EdgeName::new(name).unwrap(), edge(tenants))).collect() }
+    }
+
+    /// Whatever names are allowed, the file written is the list read, words that YAML takes for numbers and nulls included.
+    #[test]
+    fn the_file_gives_the_list_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.yaml");
+        for edges in [list(&[]), list(&[("1.0", &["null", "true", "1e3"]), ("eu", &[])])] {
+            std::fs::write(&path, edges.to_yaml()).unwrap();
+            assert_eq!(Edges::load(&path).unwrap(), edges);
+        }
+    }
+
+    /// A new file takes effect, a bad one changes nothing and is reported once, and the next good one is taken again.
+    #[test]
+    fn a_bad_file_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.yaml");
+        std::fs::write(&path, list(&[("eu", &["acme"])]).to_yaml()).unwrap();
+        let allowed = AllowList::open(&path).unwrap();
+        let (eu, us, acme) = (EdgeName::new("eu").unwrap(), EdgeName::new("us").unwrap(), TenantId::new("acme").unwrap());
+        assert_eq!(allowed.refresh(), Refresh::Same);
+        assert_eq!(allowed.may_carry(&eu, &acme), Some(true));
+        assert_eq!(allowed.may_carry(&us, &acme), None);
+
+        std::fs::write(&path, "edges: {eu: {tenants: [\"NOT A NAME\"]}}").unwrap();
+        let Refresh::Kept(why) = allowed.refresh() else { panic!("a bad list was taken") };
+        assert!(why.contains("edges.yaml") && why.contains("NOT A NAME"), "{why}");
+        assert_eq!(allowed.refresh(), Refresh::Same, "reported once");
+        assert_eq!(allowed.may_carry(&eu, &acme), Some(true));
+
+        std::fs::write(&path, list(&[("us", &["acme"])]).to_yaml()).unwrap();
+        assert_eq!(allowed.refresh(), Refresh::Changed);
+        assert_eq!(allowed.may_carry(&eu, &acme), None);
+        assert_eq!(allowed.may_carry(&us, &acme), Some(true));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(allowed.refresh(), Refresh::Kept(_)));
+        assert_eq!(allowed.may_carry(&us, &acme), Some(true));
+    }
+}

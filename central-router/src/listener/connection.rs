@@ -1,0 +1,312 @@
+//! One connection: who it is, its control stream, its batch streams, its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use federation_proto::control::{EdgeMessage, NackReason, edge_message};
+use federation_proto::frame::{CloseCode, ControlDecoder, encode_control};
+use federation_proto::header::BatchHeader;
+use federation_proto::identity::EdgeName;
+use parking_lot::Mutex;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use rustls::pki_types::CertificateDer;
+use service::shutdown::Shutdown;
+use service::tls::{SpiffeKind, spiffe_id_of};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::outbox::{Outbox, Unread};
+use super::{HELLO_TIMEOUT, Shared, batch};
+use crate::pki::TRUST_DOMAIN;
+use crate::session::{Desk, Session, Verdict, Violation};
+
+/// How often the allow-list and the certificate's dates are looked at on a live connection.
+const RECHECK: Duration = Duration::from_secs(2);
+/// Longest reason put on the wire, in bytes.
+const MAX_REASON_LEN: usize = 200;
+
+/// A live connection.
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    quic: Connection,
+    session: Mutex<Session>,
+    outbox: Outbox,
+    answered: Notify,
+    id: u64,
+}
+
+/// How a connection ended.
+enum End {
+    /// The peer closed it, or it was lost.
+    Gone,
+    /// The router is leaving and all was said.
+    Drained,
+    /// The peer broke a rule.
+    Broken(Violation),
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}
+
+/// Closes a connection with a code, and counts it.
+pub(super) fn close(quic: &Connection, edge: Option<&EdgeName>, violation: &Violation) {
+    let remote = quic.remote_address();
+    tracing::warn!(%remote, edge = edge.map(EdgeName::as_str), code = violation.code.as_str(), reason = violation.reason, message = violation.message, "connection closed");
+    metrics::counter!("tributary_router_violations_total", "code" => violation.code.as_str(), "reason" => violation.reason).increment(1);
+    let mut cut = violation.message.len().min(MAX_REASON_LEN);
+    while !violation.message.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    quic.close(VarInt::from_u32(violation.code.code()), &violation.message.as_bytes()[..cut]);
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutdown, drain: Duration) {
+    let (edge, expires) = match identify(&shared, &quic) {
+        Ok(known) => known,
+        Err(violation) => return close(&quic, None, &violation),
+    };
+    let (id, surplus) = shared.connected.enter(edge.clone(), quic.remote_address(), Some(quic.clone()));
+    if let Some(oldest) = surplus {
+        oldest.close(VarInt::from_u32(CloseCode::Busy.code()), b"this edge has too many connections: the oldest makes room");
+    }
+    let session = Session::new(edge.clone(), shared.limits.clone());
+    let link = Arc::new(Link { shared, quic, session: Mutex::new(session), outbox: Outbox::default(), answered: Notify::new(), id });
+    tracing::info!(%edge, remote = %link.quic.remote_address(), "connected");
+    let end = link.run(expires, &shutdown, drain).await;
+    match end {
+        End::Gone => tracing::info!(%edge, "disconnected"),
+        End::Drained => link.quic.close(VarInt::from_u32(CloseCode::Drain.code()), b"the router is stopping"),
+        End::Broken(violation) => close(&link.quic, Some(&edge), &violation),
+    }
+    link.session.lock().close(&mut link.shared.journal.book());
+    link.shared.connected.leave(id);
+}
+
+/// The edge that the certificate names, and when the certificate expires.
+fn identify(shared: &Shared, quic: &Connection) -> Result<(EdgeName, SystemTime), Violation> {
+    let unknown = |reason, message: String| Violation::new(CloseCode::UnknownEdge, reason, message);
+    let chain = quic.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let cert =
+        chain.as_deref().and_then(|chain| chain.first()).ok_or_else(|| unknown("no_certificate", "no client certificate".to_owned()))?;
+    let spiffe = spiffe_id_of(cert).map_err(|error| unknown("no_identity", error.to_string()))?;
+    if spiffe.kind() != SpiffeKind::Edge || spiffe.trust_domain() != TRUST_DOMAIN {
+        return Err(unknown("not_an_edge", format!("{spiffe}: expected spiffe://{TRUST_DOMAIN}/edge/<name>")));
+    }
+    let edge = EdgeName::new(spiffe.name()).map_err(|error| unknown("edge_name", error.to_string()))?;
+    if shared.allowed.edge(&edge).is_none() {
+        return Err(unknown(
+            "unknown_edge",
+            format!(
+                "edge {edge} is not on the allow-list: `tributary-router pki issue --edge {edge} --tenant TENANT`, or add it to edges.yaml"
+            ),
+        ));
+    }
+    let (_, parsed) = x509_parser::parse_x509_certificate(cert).map_err(|error| unknown("no_identity", error.to_string()))?;
+    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok((edge, UNIX_EPOCH + Duration::from_secs(not_after)))
+}
+
+impl Link {
+    async fn run(self: &Arc<Self>, expires: SystemTime, shutdown: &Shutdown, drain: Duration) -> End {
+        let (send, receive) = match tokio::time::timeout(HELLO_TIMEOUT, self.quic.accept_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(_)) => return End::Gone,
+            Err(_) => return Violation::new(CloseCode::Timeout, "no_control_stream", "no control stream was opened").into(),
+        };
+        // A connection that leaves drops what it was doing; what is on its way to the journal's disk goes on and is found as a duplicate.
+        tokio::select! {
+            end = self.listen(receive) => end,
+            end = self.speak(send) => end,
+            end = self.take_batches() => end,
+            end = self.recheck(expires) => end,
+            end = self.leave(shutdown, drain) => end,
+        }
+    }
+
+    /// The control stream, as it comes.
+    async fn listen(&self, mut stream: RecvStream) -> End {
+        let mut decoder = ControlDecoder::<EdgeMessage>::default();
+        let mut welcomed = false;
+        let deadline = tokio::time::Instant::now() + HELLO_TIMEOUT;
+        loop {
+            let read = stream.read_chunk(16 << 10, true);
+            let chunk = if welcomed { Ok(read.await) } else { tokio::time::timeout_at(deadline, read).await };
+            let bytes = match chunk {
+                Ok(Ok(Some(chunk))) => chunk.bytes,
+                Ok(Ok(None)) => return Violation::new(CloseCode::Malformed, "control_ended", "the control stream was ended").into(),
+                Ok(Err(_)) => return End::Gone,
+                Err(_) => return Violation::new(CloseCode::Timeout, "no_hello", "no Hello in time").into(),
+            };
+            decoder.push(&bytes);
+            loop {
+                match decoder.next_message() {
+                    Ok(None) => break,
+                    Ok(Some(message)) => match self.hear(message) {
+                        Ok(hello) => welcomed |= hello,
+                        Err(violation) => return violation.into(),
+                    },
+                    Err(error) => return Violation::new(CloseCode::Malformed, "control_frame", error.to_string()).into(),
+                }
+            }
+        }
+    }
+
+    /// One message. True for Hello.
+    fn hear(&self, message: EdgeMessage) -> Result<bool, Violation> {
+        let mut session = self.session.lock();
+        match message.kind {
+            Some(edge_message::Kind::Hello(hello)) => {
+                let welcome = session.hello(&hello, &mut self.shared.journal.book())?;
+                self.shared.connected.labelled(self.id, session.labels());
+                self.outbox.say(welcome);
+                Ok(true)
+            }
+            Some(edge_message::Kind::Status(status)) => {
+                session.status(&status, &self.shared.allowed, &mut self.shared.journal.book())?;
+                self.shared.connected.said(self.id, &status);
+                Ok(false)
+            }
+            // Of a later version.
+            None => Ok(false),
+        }
+    }
+
+    /// Writes what the outbox has, until it is closed and empty and the peer has it all.
+    async fn speak(&self, mut stream: SendStream) -> End {
+        while let Some(messages) = self.outbox.take().await {
+            for message in messages {
+                let Ok(frame) = encode_control(&message) else {
+                    return Violation::new(CloseCode::Internal, "frame", "a message of the router is too long").into();
+                };
+                match tokio::time::timeout(HELLO_TIMEOUT, stream.write_all(&frame)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return End::Gone,
+                    Err(_) => return unread().into(),
+                }
+            }
+        }
+        let _ = stream.finish();
+        let _ = tokio::time::timeout(Duration::from_secs(2), stream.stopped()).await;
+        End::Drained
+    }
+
+    async fn take_batches(self: &Arc<Self>) -> End {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = self.quic.accept_uni() => match stream {
+                    Ok(stream) => drop(tasks.spawn(batch::receive(Arc::clone(self), stream))),
+                    Err(_) => return End::Gone,
+                },
+                Some(done) = tasks.join_next() => match done {
+                    Ok(Ok(())) => {}
+                    Ok(Err(violation)) => return violation.into(),
+                    Err(error) => {
+                        tracing::error!(%error, "a batch's task failed");
+                        return Violation::new(CloseCode::Internal, "task", "the router failed; its log says how").into();
+                    }
+                },
+            }
+        }
+    }
+
+    /// Revocation and expiry reach live connections.
+    async fn recheck(&self, expires: SystemTime) -> End {
+        let edge = self.session.lock().edge().clone();
+        loop {
+            tokio::time::sleep(RECHECK).await;
+            if self.shared.allowed.edge(&edge).is_none() {
+                return Violation::new(CloseCode::UnknownEdge, "revoked", format!("edge {edge} is no longer on the allow-list")).into();
+            }
+            if wall_clock() > expires {
+                return Violation::new(CloseCode::UnknownEdge, "expired", "the certificate has expired: issue a new one").into();
+            }
+        }
+    }
+
+    /// On shutdown: nothing new, goodbye, all that was accepted answered, then the end of the control stream.
+    async fn leave(&self, shutdown: &Shutdown, drain: Duration) -> End {
+        shutdown.requested().await;
+        self.session.lock().drain();
+        self.outbox.go_away(drain);
+        loop {
+            let answered = self.answered.notified();
+            if self.session.lock().held() == 0 {
+                break;
+            }
+            answered.await;
+        }
+        self.outbox.close();
+        // The writer ends the connection.
+        std::future::pending().await
+    }
+
+    /// The session's verdict on a batch.
+    pub(super) fn judge(&self, header: &BatchHeader) -> Result<Verdict, Violation> {
+        let mut session = self.session.lock();
+        let mut book = self.shared.journal.book();
+        let mut desk = Desk { allowed: &self.shared.allowed, admission: &self.shared.admission, book: &mut book };
+        session.judge(clock(), header, &mut desk)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The bytes of an accepted batch are free again.
+    pub(super) fn answered(&self, header: &BatchHeader) {
+        self.session.lock().answered(header);
+        self.answered.notify_waiters();
+    }
+
+    /// The batch is on the journal. From any thread.
+    pub(super) fn ack(&self, header: &BatchHeader) -> Result<(), Violation> {
+        self.outbox.ack(header.id).map_err(|Unread| unread())
+    }
+
+    /// The batch is not. From any thread.
+    pub(super) fn nack(&self, header: &BatchHeader, reason: NackReason, after: Duration, message: String) -> Result<(), Violation> {
+        count_batch(nack_label(reason));
+        self.outbox.nack(header.id, reason, after, message).map_err(|Unread| unread())
+    }
+
+    /// Ends the connection from a thread that is not its task.
+    pub(super) fn fail(&self, violation: &Violation) {
+        close(&self.quic, None, violation);
+    }
+}
+
+pub(super) fn count_batch(outcome: &'static str) {
+    metrics::counter!("tributary_router_batches_total", "outcome" => outcome).increment(1);
+}
+
+fn nack_label(reason: NackReason) -> &'static str {
+    match reason {
+        NackReason::Unspecified => "unspecified",
+        NackReason::OverQuota => "over_quota",
+        NackReason::JournalFull => "journal_full",
+        NackReason::Again => "again",
+        NackReason::Draining => "draining",
+        NackReason::TenantNotAllowed => "tenant_not_allowed",
+        NackReason::TooLarge => "too_large",
+        NackReason::UnknownEncoding => "unknown_encoding",
+    }
+}
+
+fn unread() -> Violation {
+    Violation::new(CloseCode::Timeout, "control_unread", "the peer does not read its control stream")
+}
+
+#[expect(clippy::disallowed_methods, reason = "driver: reads the clock for admission")]
+pub(super) fn clock() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "driver: a certificate's dates are wall-clock dates")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

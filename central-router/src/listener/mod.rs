@@ -1,0 +1,241 @@
+//! Edges connect here: QUIC with client certificates. The driver around [`crate::session`], which decides.
+//!
+//! One task per connection and one per batch stream; a connection that breaks a rule, stalls or fails ends alone.
+//!
+//! Bounds, per connection: [`MAX_STREAMS`] batch streams; receive window the credit and a fifth; one control stream; headers and Hello
+//! within [`HEADER_TIMEOUT`] and [`HELLO_TIMEOUT`]; a payload that brings nothing for [`PAYLOAD_TIMEOUT`] is given up. In all:
+//! `connections` of the configuration, [`MAX_PER_EDGE`] of one edge (the oldest makes room), [`MAX_HANDSHAKES`] not yet known.
+
+mod batch;
+mod connected;
+mod connection;
+mod outbox;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use federation_proto::frame::{ALPN, CloseCode};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use service::admin::Readiness;
+use service::shutdown::Shutdown;
+use service::tls::{TlsError, TlsFiles};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::admission::Admission;
+use crate::edges::AllowList;
+use crate::journal::Journal;
+use crate::session::{Limits, Violation};
+
+pub use connected::{Connected, EdgeView};
+
+/// Batch streams open at once on one connection.
+pub const MAX_STREAMS: u32 = 256;
+/// Connections of one edge.
+pub const MAX_PER_EDGE: usize = 4;
+/// Handshakes under way.
+pub const MAX_HANDSHAKES: usize = 256;
+/// From the connection to Hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a stream's first byte to the end of its header.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two pieces of a payload.
+pub const PAYLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that is silent for this long is gone. Edges say how they are once a second.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Handshakes under way past which an address has to prove itself first.
+const RETRY_ABOVE: usize = 32;
+
+/// What all connections share.
+pub struct Shared {
+    /// What sessions hold their edges to.
+    pub limits: Limits,
+    /// Who may connect.
+    pub allowed: AllowList,
+    /// The ceilings.
+    pub admission: Admission,
+    /// Where batches go.
+    pub journal: Journal,
+    /// What `/readyz` reports.
+    pub readiness: Readiness,
+    /// Who is connected.
+    pub connected: Connected,
+}
+
+/// The listener cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Certificate, key or authority.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address.
+    #[error("listen: {listen} (UDP) cannot be bound: {error}; stop the other process or set another address")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The TLS configuration does not fit QUIC.
+    #[error("tls: {0}")]
+    Quic(String),
+}
+
+/// A listener that has its address and answers nobody yet.
+pub struct Listener {
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    connections: usize,
+}
+
+impl Listener {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn bind(listen: SocketAddr, tls: &TlsFiles, connections: u32, shared: Arc<Shared>) -> Result<Self, ListenError> {
+        let tls = tls.server_config(&[ALPN])?;
+        let crypto = QuicServerConfig::try_from(tls).map_err(|error| ListenError::Quic(error.to_string()))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        server.transport_config(Arc::new(transport(&shared.limits))).max_incoming(MAX_HANDSHAKES);
+        let failed = |error| ListenError::Bind { listen, error };
+        let socket = socket::bind(listen).map_err(failed)?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        Ok(Self { endpoint, shared, connections: connections as usize })
+    }
+
+    /// The address it has.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Serves edges until `shutdown`; then says goodbye to each, finishes what was accepted, and returns when all are gone or after
+    /// `drain`.
+    pub async fn serve(self, shutdown: Shutdown, drain: Duration) {
+        let mut tasks = JoinSet::new();
+        let places = Arc::new(Semaphore::new(self.connections));
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => break,
+                Some(_) = tasks.join_next() => {}
+                incoming = self.endpoint.accept() => {
+                    let Some(incoming) = incoming else { break };
+                    if let Some((incoming, handshake)) = admit(incoming, &handshakes) {
+                        let (shared, places, shutdown) = (Arc::clone(&self.shared), Arc::clone(&places), shutdown.clone());
+                        tasks.spawn(async move { shake_hands(shared, incoming, handshake, places, shutdown, drain).await });
+                    }
+                }
+            }
+        }
+        self.endpoint.set_server_config(None);
+        let gone = async { while tasks.join_next().await.is_some() {} };
+        if service::shutdown::drain(drain, gone).await.is_err() {
+            tracing::warn!(?drain, "not all edges were gone in time; what was not acked they send again");
+        }
+        self.endpoint.close(VarInt::from_u32(CloseCode::Drain.code()), b"the router is stopping");
+        // So that the goodbye leaves the socket.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// A place among the handshakes, or nothing: then the peer was refused, or asked to prove its address.
+fn admit(incoming: Incoming, handshakes: &Arc<Semaphore>) -> Option<(Incoming, OwnedSemaphorePermit)> {
+    let Ok(place) = Arc::clone(handshakes).try_acquire_owned() else {
+        refused("handshakes");
+        incoming.refuse();
+        return None;
+    };
+    if MAX_HANDSHAKES - handshakes.available_permits() > RETRY_ABOVE && incoming.may_retry() && !incoming.remote_address_validated() {
+        if incoming.retry().is_err() {
+            refused("retry");
+        }
+        return None;
+    }
+    Some((incoming, place))
+}
+
+async fn shake_hands(
+    shared: Arc<Shared>,
+    incoming: Incoming,
+    handshake: OwnedSemaphorePermit,
+    places: Arc<Semaphore>,
+    shutdown: Shutdown,
+    drain: Duration,
+) {
+    let remote = incoming.remote_address();
+    let quic = match incoming.accept() {
+        Ok(connecting) => match tokio::time::timeout(HELLO_TIMEOUT, connecting).await {
+            Ok(Ok(quic)) => quic,
+            Ok(Err(error)) => {
+                tracing::warn!(%remote, %error, "handshake failed");
+                return refused("handshake");
+            }
+            Err(_) => return refused("handshake_timeout"),
+        },
+        Err(error) => {
+            tracing::warn!(%remote, %error, "handshake failed");
+            return refused("handshake");
+        }
+    };
+    drop(handshake);
+    let Ok(_place) = places.try_acquire() else {
+        return connection::close(
+            &quic,
+            None,
+            &Violation::new(CloseCode::Busy, "connections", "all connections are taken: raise `connections`"),
+        );
+    };
+    connection::serve(shared, quic, shutdown, drain).await;
+}
+
+fn refused(reason: &'static str) {
+    metrics::counter!("tributary_router_refused_connections_total", "reason" => reason).increment(1);
+}
+
+fn transport(limits: &Limits) -> TransportConfig {
+    let window = |bytes: u64| VarInt::from_u64(bytes).unwrap_or(VarInt::MAX);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .stream_receive_window(window(u64::from(limits.max_batch) + 4096))
+        .receive_window(window(limits.credit + limits.credit / 5))
+        .send_window(1 << 20)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok());
+    transport
+}
+
+/// Declares this module's metrics.
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        "tributary_router_refused_connections_total",
+        Unit::Count,
+        "Connections that ended before an edge was known, by reason"
+    );
+    describe_counter!(
+        "tributary_router_violations_total",
+        Unit::Count,
+        "Connections closed because the peer broke a rule, by code and reason"
+    );
+    describe_counter!(
+        "tributary_router_batches_total",
+        Unit::Count,
+        "Batches by what became of them: acked, duplicate, or the reason of the nack"
+    );
+    describe_counter!("tributary_router_batch_bytes_total", Unit::Bytes, "Payload bytes journalled");
+    describe_counter!("tributary_router_batch_rows_total", Unit::Count, "Rows journalled, by signal");
+    describe_histogram!("tributary_router_journal_seconds", Unit::Seconds, "Time from a whole payload to its durable record");
+    describe_gauge!("tributary_router_connections", Unit::Count, "Edges connected");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! The router as a whole: opens what it needs, runs until it is told to stop, drains.
+//!
+//! Order of a start: journal (recovers), tiers (each on a cursor of its own), addresses, then edges. Order of a stop: goodbye to the
+//! edges and the last acks, tiers write what waits, a last checkpoint, the admin endpoint. Nothing acked depends on the stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use federation_proto::codec::ENCODING;
+use service::admin::{Admin, AdminError, Readiness};
+use service::config::ConfigError;
+use service::observe::install_metrics;
+use service::shutdown::Shutdown;
+use tokio::task::JoinSet;
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::edges::{AllowList, Refresh};
+use crate::journal::{Journal, JournalError, JournalOptions};
+use crate::listener::{self, Connected, ListenError, Listener, Shared};
+use crate::quarantine::Quarantine;
+use crate::session::Limits;
+use crate::tier::TierOpenError;
+use crate::tier::consumer::{self, Consumer};
+
+/// How often the allow-list's file is looked at.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How often the journal's state is kept when no tier moves: what a restart has to count again.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// Why the router stopped, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The allow-list.
+    #[error("{0}")]
+    Config(#[source] ConfigError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A tier.
+    #[error("tiers.{name}: {error}")]
+    Tier {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        error: TierOpenError,
+    },
+    /// The listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin endpoint.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// A blocking task of the start failed.
+    #[error("the start was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Addresses of a router that is up.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// For edges (UDP).
+    pub listen: SocketAddr,
+    /// The admin endpoint (TCP).
+    pub admin: SocketAddr,
+}
+
+/// Runs a router until `shutdown` is requested, and drains it.
+///
+/// # Errors
+/// [`RunError`] when it cannot start. What goes wrong later is retried and shown by `/readyz`.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    run_with(config, shutdown, |_| {}).await
+}
+
+/// As [`run`]; `ready` is told the addresses once edges can connect.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Ready)) -> Result<(), RunError> {
+    service::tls::install_provider();
+    let metrics = install_metrics();
+    describe_metrics();
+    let readiness = Readiness::new();
+    let allowed = AllowList::open(&config.edges).map_err(RunError::Config)?;
+    let journal = open_journal(&config).await?;
+    let consumers = consumers(&config, &journal, &readiness)?;
+    let shared = Arc::new(shared(&config, journal.clone(), allowed, readiness.clone()));
+    let listener = Listener::bind(config.listen, &config.tls, config.connections, Arc::clone(&shared))?;
+    let ledger = {
+        let (name, shared) = (config.name.clone(), Arc::clone(&shared));
+        Arc::new(move || crate::ledger::report(&name, &shared.journal, &shared.connected))
+    };
+    let admin = Admin { listen: config.admin, readiness: readiness.clone(), ledger, metrics }.bind().await?;
+    let listen = listener.local_addr().map_err(|error| ListenError::Bind { listen: config.listen, error })?;
+    let addresses = Ready { listen, admin: admin.local_addr() };
+    tracing::info!(router = %config.name, listen = %addresses.listen, admin = %addresses.admin, "ready");
+    readiness.set("journal", Ok(()));
+
+    let stop_admin = Shutdown::new();
+    let admin = tokio::spawn(admin.serve(stop_admin.clone()));
+    let flush = consumers.first().map(|consumer| consumer.flush.clone()).unwrap_or_default();
+    let mut tiers = JoinSet::new();
+    for consumer in consumers {
+        tiers.spawn(consumer.run());
+    }
+    let housekeeping = tokio::spawn(keep_house(Arc::clone(&shared)));
+    ready(addresses);
+    listener.serve(shutdown, config.drain / 2).await;
+
+    flush.request();
+    let written = async { while tiers.join_next().await.is_some() {} };
+    if let Err(timeout) = service::shutdown::drain(config.drain / 2, written).await {
+        tracing::warn!(%timeout, "the tiers have not written all; it is on the journal for the next start");
+    }
+    housekeeping.abort();
+    close(journal).await;
+    stop_admin.request();
+    let _ = admin.await;
+    Ok(())
+}
+
+async fn open_journal(config: &Config) -> Result<Journal, RunError> {
+    let dir = config.data_dir.join("journal");
+    let options = JournalOptions {
+        budget: config.journal_budget,
+        segment: config.journal_segment,
+        max_batch: config.max_batch,
+        queue: config.memory,
+    };
+    let tiers: Vec<String> = config.tiers.iter().map(|(name, _)| name.clone()).collect();
+    let opened = tokio::task::spawn_blocking(move || Journal::open(&dir, &options, &tiers)).await;
+    let (journal, opened) = opened.map_err(|error| RunError::Interrupted(error.to_string()))??;
+    for note in &opened.notes {
+        tracing::warn!(note, "journal");
+    }
+    tracing::info!(pending_batches = opened.pending, "journal open");
+    Ok(journal)
+}
+
+fn consumers(config: &Config, journal: &Journal, readiness: &Readiness) -> Result<Vec<Consumer>, RunError> {
+    let flush = Shutdown::new();
+    let quarantine = Arc::new(Quarantine::new(&config.data_dir));
+    let consumer = |(index, (name, tier)): (usize, &(String, crate::tier::TierConfig))| {
+        let tier = tier.open(journal.id()).map_err(|error| RunError::Tier { name: name.clone(), error })?;
+        let (journal, quarantine, readiness, flush) = (journal.clone(), Arc::clone(&quarantine), readiness.clone(), flush.clone());
+        Ok(Consumer { index, name: name.clone(), tier, journal, quarantine, readiness, flush })
+    };
+    config.tiers.iter().enumerate().map(consumer).collect()
+}
+
+fn shared(config: &Config, journal: Journal, allowed: AllowList, readiness: Readiness) -> Shared {
+    let limits = Limits { router: config.name.to_string(), credit: config.credit, max_batch: config.max_batch, encodings: vec![ENCODING] };
+    let admission = Admission::new(start_of_time(), &config.tenants, config.default_ceiling);
+    Shared { limits, allowed, admission, journal, readiness, connected: Connected::default() }
+}
+
+/// Follows the allow-list's file, and keeps the journal's state now and then.
+async fn keep_house(shared: Arc<Shared>) {
+    let mut since_checkpoint = Duration::ZERO;
+    let mut kept = None;
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        match shared.allowed.refresh() {
+            Refresh::Same => {}
+            Refresh::Changed => {
+                tracing::info!(edges = shared.allowed.current().edges.len(), "the allow-list has changed");
+                shared.readiness.set("allow_list", Ok(()));
+            }
+            Refresh::Kept(why) => {
+                tracing::error!(why, "allow-list");
+                shared.readiness.set("allow_list", Err(&why));
+            }
+        }
+        since_checkpoint += REFRESH;
+        if since_checkpoint < CHECKPOINT {
+            continue;
+        }
+        since_checkpoint = Duration::ZERO;
+        let (journal, applied) = (shared.journal.clone(), shared.journal.book().applied());
+        if kept == Some(applied) {
+            continue;
+        }
+        match tokio::task::spawn_blocking(move || journal.checkpoint()).await {
+            Ok(Ok(())) => kept = Some(applied),
+            Ok(Err(error)) => tracing::error!(%error, "the journal's state could not be kept"),
+            Err(_) => return,
+        }
+    }
+}
+
+async fn close(journal: Journal) {
+    match tokio::task::spawn_blocking(move || journal.close()).await {
+        Ok(Ok(())) => tracing::info!("drained"),
+        Ok(Err(error)) => tracing::warn!(%error, "the last checkpoint was not taken; the next start counts again"),
+        Err(error) => tracing::error!(%error, "the journal did not close"),
+    }
+}
+
+fn describe_metrics() {
+    listener::describe_metrics();
+    consumer::describe_metrics();
+    crate::journal::describe_metrics();
+    crate::tier::local::describe_metrics();
+}
+
+#[expect(clippy::disallowed_methods, reason = "driver: the origin of the limiters' time")]
+fn start_of_time() -> Instant {
+    Instant::now()
+}

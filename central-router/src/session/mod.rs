@@ -1,0 +1,324 @@
+//! One edge's connection, decided: who it is, what it may send, what becomes of each batch. No sockets, no clock.
+//!
+//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, size, encoding, credit, draining,
+//! journalled before, twin being written, room, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
+//! duplicate costs nothing. What is refused is refused on its header: its payload need not cross the link.
+//!
+//! Bounds: payload bytes accepted and not yet answered stay within the credit; [`MAX_SPOOLS`] spools and [`MAX_LABELS`] labels.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use federation_proto::control::{Hello, NackReason, SpoolFloor, Status, Welcome};
+use federation_proto::frame::{CloseCode, PROTOCOL};
+use federation_proto::header::BatchHeader;
+use federation_proto::identity::{EdgeName, Signal, SpoolId};
+
+use crate::admission::Admission;
+use crate::edges::AllowList;
+use crate::journal::book::{Admit, Book};
+
+/// Spools that one edge may ship from on one connection: its own, and those it took over.
+pub const MAX_SPOOLS: usize = 16;
+/// Labels kept of a Hello; more are ignored.
+pub const MAX_LABELS: usize = 32;
+/// Longest label key or value kept, in bytes; longer ones are ignored.
+pub const MAX_LABEL_LEN: usize = 128;
+
+/// A twin is being written: its fsync takes milliseconds.
+const RETRY_TWIN: Duration = Duration::from_millis(200);
+/// The journal or the dedup set is at its bound: a tier has to move, or a floor to rise.
+const RETRY_FULL: Duration = Duration::from_secs(1);
+/// A wait longer than this is asked for again: ceilings may change.
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// What a session holds its edge to.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The router's name, for Welcome.
+    pub router: String,
+    /// Header and payload bytes that may be unanswered.
+    pub credit: u64,
+    /// Largest payload, in bytes.
+    pub max_batch: u32,
+    /// Encodings that can be read.
+    pub encodings: Vec<u16>,
+}
+
+/// The peer broke a rule: its connection is closed with this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Violation {
+    /// Code on the wire.
+    pub code: CloseCode,
+    /// Label of the counter.
+    pub reason: &'static str,
+    /// What was wrong, for the peer's log and ours.
+    pub message: String,
+}
+
+impl Violation {
+    /// A rule broken.
+    #[must_use]
+    pub fn new(code: CloseCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into() }
+    }
+}
+
+/// What becomes of a batch, judged by its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read the payload, journal it, ack it. Its id is reserved and its bytes count against the credit until [`Session::answered`].
+    Accept,
+    /// On the journal already: ack, and stop the stream.
+    Duplicate,
+    /// Nack, and stop the stream.
+    Refuse {
+        /// Why, on the wire.
+        reason: NackReason,
+        /// When to come again; zero for what is permanent.
+        retry_after: Duration,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What a verdict is made from, apart from the session itself.
+pub struct Desk<'a> {
+    /// Which edge may carry whom.
+    pub allowed: &'a AllowList,
+    /// The ceilings.
+    pub admission: &'a Admission,
+    /// What is on the journal.
+    pub book: &'a mut Book,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    edge: EdgeName,
+    limits: Limits,
+    spools: Vec<SpoolId>,
+    labels: BTreeMap<String, String>,
+    welcomed: bool,
+    draining: bool,
+    held: u64,
+}
+
+impl Session {
+    /// A session of the edge that the certificate names.
+    #[must_use]
+    pub fn new(edge: EdgeName, limits: Limits) -> Self {
+        Self { edge, limits, spools: Vec::new(), labels: BTreeMap::new(), welcomed: false, draining: false, held: 0 }
+    }
+
+    /// The edge, as its certificate names it.
+    #[must_use]
+    pub fn edge(&self) -> &EdgeName {
+        &self.edge
+    }
+
+    /// What its Hello said of where it stands.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// Header and payload bytes accepted and not answered.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Answers the first message: takes the spools in and says what the edge may do.
+    ///
+    /// # Errors
+    /// [`Violation`]: a second Hello, another edge's name, no common version or encoding, malformed or too many spools.
+    pub fn hello(&mut self, hello: &Hello, book: &mut Book) -> Result<Welcome, Violation> {
+        if self.welcomed {
+            return Err(Violation::new(CloseCode::Malformed, "second_hello", "Hello came twice on one connection"));
+        }
+        if hello.edge != self.edge.as_str() {
+            let message = format!(
+                "Hello names edge {:?}, the certificate {:?}: set `name` to what the certificate says",
+                cut(&hello.edge),
+                self.edge.as_str()
+            );
+            return Err(Violation::new(CloseCode::UnknownEdge, "name_mismatch", message));
+        }
+        let protocol = hello.protocol.min(PROTOCOL);
+        if protocol == 0 {
+            return Err(Violation::new(
+                CloseCode::Version,
+                "protocol",
+                format!("no common protocol: edge speaks up to {}, router 1 to {PROTOCOL}", hello.protocol),
+            ));
+        }
+        if !self.limits.encodings.iter().any(|&ours| hello.encodings.contains(&u32::from(ours))) {
+            let theirs = &hello.encodings[..hello.encodings.len().min(16)];
+            let message =
+                format!("no common encoding: edge has {theirs:?}, router reads {:?}: upgrade the router first", self.limits.encodings);
+            return Err(Violation::new(CloseCode::Version, "encoding", message));
+        }
+        for (spool, floor) in spool_floors(&hello.spools)? {
+            book.dedup_mut().connect(spool, floor).map_err(|full| Violation::new(CloseCode::Busy, "too_many_spools", full.to_string()))?;
+            self.spools.push(spool);
+        }
+        let fits = |text: &str| text.len() <= MAX_LABEL_LEN;
+        self.labels =
+            hello.labels.iter().filter(|(k, v)| fits(k) && fits(v)).map(|(k, v)| (k.clone(), v.clone())).take(MAX_LABELS).collect();
+        self.welcomed = true;
+        Ok(Welcome {
+            protocol,
+            router: self.limits.router.clone(),
+            encodings: self.limits.encodings.iter().map(|&e| u32::from(e)).collect(),
+            credit_bytes: self.limits.credit,
+            max_batch_bytes: self.limits.max_batch,
+        })
+    }
+
+    /// Takes the floors of a Status in.
+    ///
+    /// # Errors
+    /// [`Violation`]: before Hello, malformed, of a spool that Hello did not name, or of an edge that is no longer on the list.
+    pub fn status(&mut self, status: &Status, allowed: &AllowList, book: &mut Book) -> Result<(), Violation> {
+        if !self.welcomed {
+            return Err(Violation::new(CloseCode::Malformed, "no_hello", "Status before Hello"));
+        }
+        self.still_listed(allowed)?;
+        for (spool, floor) in spool_floors(&status.spools)? {
+            self.declared(spool)?;
+            book.dedup_mut().raise_floor(spool, floor);
+        }
+        Ok(())
+    }
+
+    /// What becomes of the batch with this header.
+    ///
+    /// # Errors
+    /// [`Violation`]: before Hello, a spool that Hello did not name, beyond the credit, or of an edge that is no longer on the list.
+    pub fn judge(&mut self, now: Instant, header: &BatchHeader, desk: &mut Desk<'_>) -> Result<Verdict, Violation> {
+        if !self.welcomed {
+            return Err(Violation::new(CloseCode::Malformed, "no_hello", "a batch before Hello"));
+        }
+        self.declared(header.id.spool)?;
+        self.still_listed(desk.allowed)?;
+        if let Some(refusal) = self.refusal_of_kind(header, desk.allowed) {
+            return Ok(refusal);
+        }
+        let size = held_size(header);
+        if self.held.saturating_add(size) > self.limits.credit {
+            let message = format!("{} bytes unanswered and {size} more: the credit is {}", self.held, self.limits.credit);
+            return Err(Violation::new(CloseCode::TooLarge, "credit", message));
+        }
+        if self.draining {
+            return Ok(refuse(NackReason::Draining, RETRY_FULL, "the router is leaving"));
+        }
+        let verdict = match desk.book.judge(header) {
+            Admit::Duplicate => {
+                desk.book.count_duplicate(header);
+                Verdict::Duplicate
+            }
+            Admit::Twin => refuse(NackReason::Again, RETRY_TWIN, "its twin is being written"),
+            Admit::Crowded => refuse(NackReason::Again, RETRY_FULL, "too many gaps between the ids of this spool: send the oldest first"),
+            Admit::Full => refuse(NackReason::JournalFull, RETRY_FULL, "the journal is at its budget"),
+            Admit::Fresh => match desk.admission.admit(now, &header.tenant, header.raw_bytes) {
+                Err(wait) => refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate"),
+                Ok(()) => {
+                    desk.book.reserve(header);
+                    self.held += size;
+                    Verdict::Accept
+                }
+            },
+        };
+        Ok(verdict)
+    }
+
+    /// A batch that was accepted has been acked, nacked or given up: its bytes are free again.
+    pub fn answered(&mut self, header: &BatchHeader) {
+        self.held = self.held.saturating_sub(held_size(header));
+    }
+
+    /// From now on nothing new is accepted.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// The connection is gone: its spools may be forgotten when there is need.
+    pub fn close(&mut self, book: &mut Book) {
+        for spool in self.spools.drain(..) {
+            book.dedup_mut().disconnect(spool);
+        }
+    }
+
+    fn declared(&self, spool: SpoolId) -> Result<(), Violation> {
+        if self.spools.contains(&spool) {
+            return Ok(());
+        }
+        Err(Violation::new(CloseCode::Malformed, "undeclared_spool", format!("spool {spool} was not named in Hello")))
+    }
+
+    fn still_listed(&self, allowed: &AllowList) -> Result<(), Violation> {
+        if allowed.current().edges.contains_key(&self.edge) {
+            return Ok(());
+        }
+        Err(Violation::new(CloseCode::UnknownEdge, "revoked", format!("edge {} is no longer on the allow-list", self.edge)))
+    }
+
+    /// Refusals that depend on the batch alone and would be the same for ever.
+    fn refusal_of_kind(&self, header: &BatchHeader, allowed: &AllowList) -> Option<Verdict> {
+        let permanent = |reason, message: String| Some(Verdict::Refuse { reason, retry_after: Duration::ZERO, message });
+        if allowed.may_carry(&self.edge, &header.tenant) != Some(true) {
+            return permanent(NackReason::TenantNotAllowed, format!("edge {} may not carry tenant {}", self.edge, header.tenant));
+        }
+        if header.payload_len > self.limits.max_batch {
+            return permanent(
+                NackReason::TooLarge,
+                format!("payload of {} bytes: at most {} are taken", header.payload_len, self.limits.max_batch),
+            );
+        }
+        if !self.limits.encodings.contains(&header.encoding) {
+            return permanent(
+                NackReason::UnknownEncoding,
+                format!("encoding {}: this router reads {:?}", header.encoding, self.limits.encodings),
+            );
+        }
+        if header.signal == Signal::Profiles {
+            return permanent(NackReason::UnknownEncoding, "profiles are not taken by this version".to_owned());
+        }
+        None
+    }
+}
+
+/// What a batch counts against the credit, in bytes.
+fn held_size(header: &BatchHeader) -> u64 {
+    u64::from(header.payload_len) + header.encode().len() as u64
+}
+
+fn refuse(reason: NackReason, retry_after: Duration, message: &str) -> Verdict {
+    Verdict::Refuse { reason, retry_after, message: message.to_owned() }
+}
+
+fn spool_floors(spools: &[SpoolFloor]) -> Result<Vec<(SpoolId, u64)>, Violation> {
+    if spools.len() > MAX_SPOOLS {
+        return Err(Violation::new(
+            CloseCode::TooLarge,
+            "spools",
+            format!("{} spools on one connection: at most {MAX_SPOOLS}", spools.len()),
+        ));
+    }
+    let id = |spool: &SpoolFloor| {
+        let bytes = <[u8; 16]>::try_from(spool.spool.as_slice()).map_err(|_| {
+            Violation::new(CloseCode::Malformed, "spool_id", format!("a spool id of {} bytes: expected 16", spool.spool.len()))
+        })?;
+        Ok((SpoolId(bytes), spool.floor))
+    };
+    spools.iter().map(id).collect()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+use std::collections::HashMap;
+
+use federation_proto::codec::ENCODING;
+use federation_proto::identity::Seq;
+
+use super::*;
+use crate::admission::Ceiling;
+use crate::testing::{batch_id, header, origin, tenant};
+
+const MIB: u64 = 1 << 20;
+
+/// A session of edge `eu`, which may carry `acme`, and all that it decides with.
+struct Fixture {
+    session: Session,
+    allowed: AllowList,
+    path: std::path::PathBuf,
+    admission: Admission,
+    book: Book,
+    now: Instant,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.yaml");
+        std::fs::write(&path, "edges: {eu: {tenants: [acme]}}").unwrap();
+        let now = origin();
+        let ceilings = HashMap::from([(tenant("acme"), Ceiling { rate: MIB, burst: MIB })]);
+        let limits = Limits { router: "r".to_owned(), credit: 100_000, max_batch: 10_000, encodings: vec![ENCODING] };
+        Self {
+            session: Session::new(EdgeName::new("eu").unwrap(), limits),
+            allowed: AllowList::open(&path).unwrap(),
+            path,
+            admission: Admission::new(now, &ceilings, None),
+            book: Book::open(None, &["t".to_owned()], Seq(1), 10 * MIB).unwrap().0,
+            now,
+            _dir: dir,
+        }
+    }
+
+    fn welcomed() -> Self {
+        let mut fixture = Self::new();
+        fixture.hello(&hello()).unwrap();
+        fixture
+    }
+
+    fn hello(&mut self, hello: &Hello) -> Result<Welcome, Violation> {
+        self.session.hello(hello, &mut self.book)
+    }
+
+    fn judge(&mut self, header: &BatchHeader) -> Result<Verdict, Violation> {
+        let mut desk = Desk { allowed: &self.allowed, admission: &self.admission, book: &mut self.book };
+        self.session.judge(self.now, header, &mut desk)
+    }
+
+    fn refusal(&mut self, header: &BatchHeader) -> (NackReason, Duration) {
+        match self.judge(header) {
+            Ok(Verdict::Refuse { reason, retry_after, .. }) => (reason, retry_after),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        edge: "eu".to_owned(),
+        encodings: vec![u32::from(ENCODING)],
+        spools: vec![SpoolFloor { spool: vec![1; 16], floor: 5 }],
+        ..Hello::default()
+    }
+}
+
+fn batch(seq: u64) -> BatchHeader {
+    header(1, seq, &[7; 100])
+}
+
+/// An older or newer edge gets the version both speak, the router's encodings, its credit and its largest batch.
+#[test]
+fn hello_is_answered_with_what_holds() {
+    for speaks in [PROTOCOL, PROTOCOL + 7] {
+        let mut fixture = Fixture::new();
+        let welcome = fixture.hello(&Hello { protocol: speaks, ..hello() }).unwrap();
+        assert_eq!((welcome.protocol, welcome.credit_bytes, welcome.max_batch_bytes), (PROTOCOL, 100_000, 10_000));
+        assert_eq!(welcome.encodings, [u32::from(ENCODING)]);
+    }
+}
+
+/// A Hello that cannot be agreed on closes the connection with a code that says which way, and nothing is taken in.
+#[test]
+fn a_bad_hello_is_named() {
+    let spool = |len: usize| SpoolFloor { spool: vec![1; len], floor: 0 };
+    for (bad, code) in [
+        (Hello { protocol: 0, ..hello() }, CloseCode::Version),
+        (Hello { encodings: vec![999], ..hello() }, CloseCode::Version),
+        (Hello { encodings: vec![], ..hello() }, CloseCode::Version),
+        (Hello { edge: "us".to_owned(), ..hello() }, CloseCode::UnknownEdge),
+        (Hello { spools: vec![spool(15)], ..hello() }, CloseCode::Malformed),
+        (Hello { spools: vec![spool(16); MAX_SPOOLS + 1], ..hello() }, CloseCode::TooLarge),
+    ] {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.hello(&bad).unwrap_err().code, code, "{bad:?}");
+        assert!(fixture.judge(&batch(9)).is_err(), "a batch was taken after a refused Hello");
+    }
+    let mut twice = Fixture::welcomed();
+    assert_eq!(twice.hello(&hello()).unwrap_err().code, CloseCode::Malformed);
+}
+
+/// Nothing is judged before Hello, and no spool that Hello did not name.
+#[test]
+fn hello_comes_first_and_names_the_spools() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.judge(&batch(9)).unwrap_err().reason, "no_hello");
+    let status = Status { spools: vec![SpoolFloor { spool: vec![2; 16], floor: 1 }], ..Status::default() };
+    assert_eq!(fixture.session.status(&status, &fixture.allowed, &mut fixture.book).unwrap_err().reason, "no_hello");
+    fixture.hello(&hello()).unwrap();
+    assert_eq!(fixture.session.status(&status, &fixture.allowed, &mut fixture.book).unwrap_err().reason, "undeclared_spool");
+    assert_eq!(fixture.judge(&header(2, 9, b"x")).unwrap_err().reason, "undeclared_spool");
+}
+
+/// What no retry can mend is refused for good, and takes neither credit nor quota nor the id.
+#[test]
+fn permanent_refusals_are_permanent() {
+    let mut fixture = Fixture::welcomed();
+    for (bad, reason) in [
+        (BatchHeader { tenant: tenant("beta"), ..batch(9) }, NackReason::TenantNotAllowed),
+        (BatchHeader { payload_len: 10_001, ..batch(9) }, NackReason::TooLarge),
+        (BatchHeader { encoding: 999, ..batch(9) }, NackReason::UnknownEncoding),
+        (BatchHeader { signal: Signal::Profiles, ..batch(9) }, NackReason::UnknownEncoding),
+    ] {
+        let (found, retry_after) = fixture.refusal(&bad);
+        assert_eq!((found, retry_after), (reason, Duration::ZERO));
+        assert!(found.is_permanent());
+    }
+    assert_eq!(fixture.session.held(), 0);
+    assert_eq!(fixture.judge(&batch(9)), Ok(Verdict::Accept));
+}
+
+/// A batch below the floor, and one that is journalled, is acked again, counted apart, and not charged to the quota.
+#[test]
+fn duplicates_are_acked_and_cost_nothing() {
+    let mut fixture = Fixture::welcomed();
+    assert_eq!(fixture.judge(&batch(4)), Ok(Verdict::Duplicate), "below the floor of Hello");
+    let full = BatchHeader { raw_bytes: MIB, ..batch(9) };
+    assert_eq!(fixture.judge(&full), Ok(Verdict::Accept));
+    assert_eq!(fixture.refusal(&full).0, NackReason::Again, "its twin is being written");
+    fixture.book.journalled(Seq(1), &full);
+    fixture.session.answered(&full);
+    assert_eq!(fixture.judge(&full), Ok(Verdict::Duplicate));
+    assert_eq!(fixture.book.duplicates().batches, 2);
+    let status = Status { spools: vec![SpoolFloor { spool: vec![1; 16], floor: 20 }], ..Status::default() };
+    fixture.session.status(&status, &fixture.allowed, &mut fixture.book).unwrap();
+    assert_eq!(fixture.judge(&batch(19)), Ok(Verdict::Duplicate), "below the floor of Status");
+}
+
+/// A batch that was not journalled after all may come again and is then new.
+#[test]
+fn a_batch_given_up_is_new_again() {
+    let mut fixture = Fixture::welcomed();
+    let small = BatchHeader { raw_bytes: 10, ..batch(9) };
+    assert_eq!(fixture.judge(&small), Ok(Verdict::Accept));
+    fixture.book.give_up(batch_id(1, 9));
+    fixture.session.answered(&small);
+    assert_eq!((fixture.session.held(), fixture.judge(&small)), (0, Ok(Verdict::Accept)));
+}
+
+/// Over its rate a tenant is told when to come again; then the same batch gets in, and no sooner.
+#[test]
+fn over_quota_is_deferred_for_as_long_as_it_says() {
+    let mut fixture = Fixture::welcomed();
+    assert_eq!(fixture.judge(&BatchHeader { raw_bytes: MIB, ..batch(9) }), Ok(Verdict::Accept));
+    let next = BatchHeader { raw_bytes: MIB / 2, ..batch(10) };
+    let (reason, wait) = fixture.refusal(&next);
+    assert_eq!(reason, NackReason::OverQuota);
+    fixture.now += wait - Duration::from_millis(2);
+    assert_eq!(fixture.refusal(&next).0, NackReason::OverQuota);
+    fixture.now += Duration::from_millis(2);
+    assert_eq!(fixture.judge(&next), Ok(Verdict::Accept));
+}
+
+/// A peer that sends beyond its credit is cut off: credit is what bounds the router's memory.
+#[test]
+fn the_credit_is_a_bound() {
+    let mut fixture = Fixture::welcomed();
+    let mut accepted = 0;
+    let broken = (9..100).find_map(|seq| {
+        let large = BatchHeader { payload_len: 10_000, raw_bytes: 1, ..batch(seq) };
+        let verdict = fixture.judge(&large);
+        accepted += u64::from(verdict == Ok(Verdict::Accept));
+        assert!(fixture.session.held() <= 100_000);
+        verdict.err()
+    });
+    assert_eq!(broken.unwrap().reason, "credit");
+    assert_eq!(accepted, 9, "nine of 10,000 bytes and their headers fit 100,000");
+}
+
+/// A full journal refuses with a retry, and takes the batch once there is room.
+#[test]
+fn a_full_journal_is_retried() {
+    let mut fixture = Fixture::welcomed();
+    fixture.book.set_stored_bytes(10 * MIB);
+    let (reason, wait) = fixture.refusal(&batch(9));
+    assert_eq!(reason, NackReason::JournalFull);
+    assert!(!reason.is_permanent() && wait > Duration::ZERO);
+    fixture.book.set_stored_bytes(0);
+    assert_eq!(fixture.judge(&batch(9)), Ok(Verdict::Accept));
+}
+
+/// A router that leaves takes nothing new, still acks what it has, and says that elsewhere is better.
+#[test]
+fn draining_takes_nothing_new() {
+    let mut fixture = Fixture::welcomed();
+    fixture.session.drain();
+    assert_eq!(fixture.refusal(&batch(9)).0, NackReason::Draining);
+}
+
+/// An edge taken off the list is cut off on its live connection; a tenant taken off is refused from then on.
+#[test]
+fn revocation_reaches_live_connections() {
+    let mut fixture = Fixture::welcomed();
+    std::fs::write(&fixture.path, "edges: {eu: {tenants: [another-tenant]}}").unwrap();
+    fixture.allowed.refresh();
+    assert_eq!(fixture.refusal(&batch(9)).0, NackReason::TenantNotAllowed);
+    std::fs::write(&fixture.path, "edges: {}").unwrap();
+    fixture.allowed.refresh();
+    assert_eq!(fixture.judge(&batch(9)).unwrap_err().code, CloseCode::UnknownEdge);
+    assert_eq!(fixture.session.status(&Status::default(), &fixture.allowed, &mut fixture.book).unwrap_err().reason, "revoked");
+}
+
+/// A closed session lets go of its spools.
+#[test]
+fn a_closed_session_holds_no_spool() {
+    let mut fixture = Fixture::welcomed();
+    fixture.session.close(&mut fixture.book);
+    assert_eq!(fixture.judge(&batch(9)).unwrap_err().reason, "undeclared_spool");
+}

@@ -1,0 +1,372 @@
+//! One tier's reader of the journal: takes runs of records from its cursor, decodes them, has the tier write them, moves the cursor.
+//!
+//! What decides is apart: [`Pacer`] when a unit is due, [`Backoff`] how long to wait after a refusal. The loop around them reads,
+//! decodes on a blocking thread, and never gives up: a tier that is down keeps its cursor and its records stay on the journal.
+//!
+//! A record that is damaged or does not decode is counted, put aside, and passed over.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use federation_proto::codec::{DecodeLimits, Decoder};
+use federation_proto::header::BatchHeader;
+use federation_proto::identity::Seq;
+use federation_proto::ledger::{Ledger, Reason, TierTerms};
+use segment_log::ReadError;
+use service::admin::Readiness;
+use service::shutdown::Shutdown;
+
+use super::{Pace, Tier, Unit, UnitBatch, Write};
+use crate::journal::Journal;
+use crate::journal::book::{Plan, Planned};
+use crate::quarantine::Quarantine;
+
+/// How often a unit that grows is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// When the next unit is due.
+#[derive(Debug, Default)]
+pub struct Pacer {
+    waiting_since: Option<Instant>,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing waits.
+    Idle,
+    /// Look again then at the latest.
+    At(Instant),
+    /// Write.
+    Now,
+}
+
+impl Pacer {
+    /// What to do with `plan`. A flush makes everything due.
+    pub fn look(&mut self, now: Instant, plan: Option<&Plan>, pace: &Pace, flush: bool) -> Due {
+        let Some(plan) = plan else {
+            self.waiting_since = None;
+            return Due::Idle;
+        };
+        let due = *self.waiting_since.get_or_insert(now) + pace.interval;
+        if flush || plan.full || now >= due { Due::Now } else { Due::At(due) }
+    }
+
+    /// A unit was taken: what waits now has waited since `now`.
+    pub fn taken(&mut self) {
+        self.waiting_since = None;
+    }
+}
+
+/// How long to wait after refusals: doubled each time, with jitter, and never less than the tier asks for.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    refusals: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(500);
+    const MOST: Duration = Duration::from_secs(30);
+
+    /// The wait after one more refusal; `random` in 0..1 spreads it over a quarter.
+    pub fn next_wait(&mut self, at_least: Duration, random: f64) -> Duration {
+        let doubled = Self::FIRST.saturating_mul(1 << self.refusals.min(10)).min(Self::MOST);
+        self.refusals = self.refusals.saturating_add(1);
+        doubled.mul_f64(1.0 + random.clamp(0.0, 1.0) / 4.0).max(at_least)
+    }
+
+    /// It worked.
+    pub fn reset(&mut self) {
+        self.refusals = 0;
+    }
+}
+
+/// See the module.
+pub struct Consumer {
+    /// The tier's index in the book.
+    pub index: usize,
+    /// The tier's name.
+    pub name: String,
+    /// The tier.
+    pub tier: Box<dyn Tier>,
+    /// What it reads.
+    pub journal: Journal,
+    /// Where what does not decode is put.
+    pub quarantine: Arc<Quarantine>,
+    /// Where it says whether it moves.
+    pub readiness: Readiness,
+    /// When requested, what waits is written at once and the consumer ends.
+    pub flush: Shutdown,
+}
+
+/// A unit and what reading it cost.
+struct Loaded {
+    unit: Arc<Unit>,
+    outcome: Ledger<TierTerms>,
+}
+
+impl Consumer {
+    /// Runs until a flush is requested and nothing waits, or the tier refuses during the flush.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut pacer = Pacer::default();
+        let mut arrivals = self.journal.arrivals();
+        if !self.finish_what_was_begun(&mut backoff).await {
+            return;
+        }
+        loop {
+            arrivals.mark_unchanged();
+            let flush = self.flush.is_requested();
+            let pace = self.tier.pace();
+            let plan = self.journal.book().plan(self.index, pace.limits);
+            match (pacer.look(now(), plan.as_ref(), &pace, flush), plan) {
+                (Due::Now, Some(plan)) => {
+                    pacer.taken();
+                    if !self.deliver(plan, &mut backoff).await {
+                        return;
+                    }
+                }
+                (Due::At(due), _) => self.sleep(due.saturating_duration_since(now()).min(LOOK)).await,
+                (Due::Idle | Due::Now, _) => {
+                    self.moves(Ok(()));
+                    if flush {
+                        return;
+                    }
+                    tokio::select! {
+                        _ = arrivals.changed() => {}
+                        () = self.flush.requested() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, but not beyond the request to flush.
+    async fn sleep(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.flush.requested() => {}
+        }
+    }
+
+    fn moves(&self, state: Result<(), &str>) {
+        self.readiness.set(&format!("tier_{}", self.name), state);
+    }
+
+    /// What a crash interrupted comes first, as exactly the unit it was. False: stop.
+    async fn finish_what_was_begun(&mut self, backoff: &mut Backoff) -> bool {
+        let cursor = self.journal.book().cursor(self.index).map_or(0, |cursor| cursor.0);
+        let unfinished = loop {
+            match self.tier.unfinished(cursor) {
+                Ok(unfinished) => break unfinished,
+                Err(error) => {
+                    if !self.wait_after(backoff, &error).await {
+                        return false;
+                    }
+                }
+            }
+        };
+        if let Some(below) = unfinished.delivered_below {
+            tracing::warn!(
+                tier = self.name,
+                cursor,
+                below,
+                "the journal's checkpoint is older than the tier's manifest: what it delivered is not written again"
+            );
+            let plan = self.journal.book().plan_range(cursor..=below.saturating_sub(1));
+            let outcome = headers_as(&plan.batches, |terms, rows| terms.delivered += rows);
+            if !self.settle(&plan.range, outcome, backoff).await {
+                return false;
+            }
+        }
+        match unfinished.redo {
+            None => true,
+            Some(range) => {
+                let plan = self.journal.book().plan_range(range);
+                self.deliver(plan, backoff).await
+            }
+        }
+    }
+
+    /// Writes a unit, however long it takes, and moves the cursor. False: stop.
+    async fn deliver(&mut self, plan: Plan, backoff: &mut Backoff) -> bool {
+        let Some(loaded) = self.load(&plan).await else { return false };
+        let started = now();
+        let mut outcome = loaded.outcome;
+        loop {
+            match self.tier.write(Arc::clone(&loaded.unit)).await {
+                Ok(delivered) => {
+                    outcome.add(&delivered);
+                    break;
+                }
+                Err(Write::Reject { reason, why }) => {
+                    tracing::error!(
+                        tier = self.name,
+                        first = plan.range.start(),
+                        last = plan.range.end(),
+                        why,
+                        "a unit was refused for good"
+                    );
+                    for batch in &loaded.unit.batches {
+                        *outcome.account(&batch.tenant, batch.signal).rejected.entry(reason).or_default() += batch.columns.rows() as u64;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    if !self.wait_after(backoff, &error).await {
+                        return false;
+                    }
+                }
+            }
+        }
+        backoff.reset();
+        metrics::histogram!("tributary_router_tier_write_seconds", "tier" => self.name.clone())
+            .record(now().saturating_duration_since(started).as_secs_f64());
+        for (_, signal, terms) in outcome.iter() {
+            metrics::counter!("tributary_router_tier_rows_total", "tier" => self.name.clone(), "signal" => signal.as_str())
+                .increment(terms.delivered);
+        }
+        self.settle(&plan.range, outcome, backoff).await
+    }
+
+    /// Moves the cursor, durably. False: stop.
+    async fn settle(&self, range: &RangeInclusive<u64>, outcome: Ledger<TierTerms>, backoff: &mut Backoff) -> bool {
+        let outcome = Arc::new(outcome);
+        loop {
+            let (journal, outcome, index, last) = (self.journal.clone(), Arc::clone(&outcome), self.index, Seq(*range.end()));
+            let settled = tokio::task::spawn_blocking(move || journal.settle(index, last, &outcome)).await;
+            let why = match settled {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let error = Write::Retry { after: Duration::ZERO, why: format!("the cursor could not be moved: {why}") };
+            if !self.wait_after(backoff, &error).await {
+                return false;
+            }
+        }
+        backoff.reset();
+        self.moves(Ok(()));
+        true
+    }
+
+    /// Waits as the refusal asks. False when a flush was requested: then the records stay on the journal for the next start.
+    async fn wait_after(&self, backoff: &mut Backoff, error: &Write) -> bool {
+        let after = match error {
+            Write::Retry { after, .. } => *after,
+            Write::Reject { .. } => Duration::ZERO,
+        };
+        let wait = backoff.next_wait(after, random());
+        self.moves(Err(&error.to_string()));
+        metrics::counter!("tributary_router_tier_retries_total", "tier" => self.name.clone()).increment(1);
+        tracing::warn!(tier = self.name, %error, ?wait, "waiting");
+        if self.flush.is_requested() {
+            return false;
+        }
+        self.sleep(wait).await;
+        true
+    }
+
+    /// Reads and decodes a unit on a blocking thread; `None` when the runtime is going down.
+    async fn load(&self, plan: &Plan) -> Option<Loaded> {
+        let (journal, quarantine, plan) = (self.journal.clone(), Arc::clone(&self.quarantine), plan.clone());
+        loop {
+            let attempt = {
+                let (journal, quarantine, plan) = (journal.clone(), Arc::clone(&quarantine), plan.clone());
+                tokio::task::spawn_blocking(move || load(&journal, &quarantine, &plan)).await
+            };
+            match attempt {
+                Ok(Ok(loaded)) => return Some(loaded),
+                Ok(Err(error)) => {
+                    self.moves(Err(&error.to_string()));
+                    tracing::error!(tier = self.name, %error, "the journal cannot be read; trying again");
+                    if self.flush.is_requested() {
+                        return None;
+                    }
+                    self.sleep(Backoff::FIRST).await;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// The records of `plan`, decoded; what is damaged or does not decode is in the outcome.
+fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan) -> Result<Loaded, ReadError> {
+    let mut batches = Vec::with_capacity(plan.batches.len());
+    let mut outcome = Ledger::<TierTerms>::default();
+    let mut drop = |planned: &Planned, reason: Reason| {
+        *outcome.account(&planned.tenant, planned.signal).dropped.entry(reason).or_default() += planned.rows;
+        metrics::counter!("tributary_router_dropped_rows_total", "reason" => reason.as_str()).increment(planned.rows);
+    };
+    for planned in &plan.batches {
+        let record = match journal.read(planned.seq) {
+            Ok(record) => record,
+            Err(error @ ReadError::Io { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(seq = planned.seq.0, %error, "a journal record is lost");
+                journal.quarantine(planned.seq);
+                drop(planned, Reason::Damaged);
+                continue;
+            }
+        };
+        match decode(planned, &record.meta, &record.payload) {
+            Ok(batch) => batches.push(batch),
+            Err(why) => {
+                let kept = quarantine.keep(journal.id(), planned.seq.0, &record.meta, &record.payload);
+                let kept = kept.map_or_else(|error| format!("not kept: {error}"), |path| path.display().to_string());
+                tracing::error!(seq = planned.seq.0, tenant = %planned.tenant, why, kept, "a batch does not decode");
+                drop(planned, Reason::Undecodable);
+            }
+        }
+    }
+    let unit = Unit { journal: journal.id(), range: plan.range.clone(), batches };
+    Ok(Loaded { unit: Arc::new(unit), outcome })
+}
+
+fn decode(planned: &Planned, meta: &[u8], payload: &[u8]) -> Result<UnitBatch, String> {
+    let (header, _) = BatchHeader::decode(meta).map_err(|error| error.to_string())?;
+    let limits = DecodeLimits { max_rows: header.rows, ..DecodeLimits::default() };
+    let columns = Decoder::decode(header.signal, header.encoding, payload, &limits).map_err(|error| error.to_string())?;
+    if columns.rows() as u64 != planned.rows {
+        return Err(format!("{} rows in the payload, {} by its header", columns.rows(), planned.rows));
+    }
+    let row_bytes = header.raw_bytes / u64::from(header.rows).max(1);
+    Ok(UnitBatch { seq: planned.seq.0, tenant: header.tenant, signal: header.signal, row_bytes, columns })
+}
+
+fn headers_as(batches: &[Planned], count: impl Fn(&mut TierTerms, u64)) -> Ledger<TierTerms> {
+    let mut outcome = Ledger::default();
+    for planned in batches {
+        count(outcome.account(&planned.tenant, planned.signal), planned.rows);
+    }
+    outcome
+}
+
+/// Driver: reads the runtime's clock for the pacer.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// In 0..1. Jitter needs no more than that tiers do not march in step.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Declares this module's metrics.
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_counter, describe_histogram};
+    describe_histogram!(
+        "tributary_router_tier_write_seconds",
+        Unit::Seconds,
+        "Time from a decoded unit to the tier's confirmation, retries included"
+    );
+    describe_counter!("tributary_router_tier_rows_total", Unit::Count, "Rows that a tier confirmed");
+    describe_counter!("tributary_router_tier_retries_total", Unit::Count, "Refusals that are tried again");
+    describe_counter!("tributary_router_dropped_rows_total", Unit::Count, "Rows that could not be offered to a tier, by reason");
+}
+
+#[cfg(test)]
+mod tests;
