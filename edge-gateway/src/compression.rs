@@ -153,7 +153,7 @@ mod tests {
     /// A body that unpacks to a thousand times the limit costs no more than the limit.
     #[test]
     fn a_bomb_is_refused() {
-        let bomb = vec![0; 64 << 20];
+        let bomb = vec![0; 8 << 20];
         for (form, packed) in [(Compression::Gzip, gzip(&bomb)), (Compression::Zstd, zstd::encode_all(&bomb[..], 1).unwrap())] {
             assert!(packed.len() < 1 << 20);
             assert_eq!(form.inflate(&packed, 64 << 10), Err(Inflate::TooLarge(64 << 10)));

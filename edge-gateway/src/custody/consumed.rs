@@ -119,7 +119,7 @@ fn merge(ranges: &mut Vec<Range<u32>>, new: Range<u32>) {
     let to = ranges.partition_point(|range| range.start <= new.end);
     let start = ranges.get(from).filter(|_| from < to).map_or(new.start, |first| first.start.min(new.start));
     let end = ranges[from..to].last().map_or(new.end, |last| last.end.max(new.end));
-    ranges.splice(from..to, [start..end]);
+    ranges.splice(from..to, std::iter::once(start..end));
 }
 
 #[cfg(test)]

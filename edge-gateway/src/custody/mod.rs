@@ -221,7 +221,7 @@ impl Custody {
             return Vec::new();
         }
         let ranges = match rows {
-            Rows::All => vec![0..entry.rows],
+            Rows::All => std::iter::once(0..entry.rows).collect(),
             Rows::These(ranges) => ranges,
         };
         let key = self.key(&entry.tenant, entry.signal);

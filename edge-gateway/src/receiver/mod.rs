@@ -61,6 +61,3 @@ fn count(protocol: &'static str, signal: Signal, outcome: &Result<(), Refusal>) 
     metrics::counter!("tributary_edge_requests_total", "protocol" => protocol, "signal" => signal.as_str(), "outcome" => outcome)
         .increment(1);
 }
-
-#[cfg(test)]
-mod tests;

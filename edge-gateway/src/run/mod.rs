@@ -189,6 +189,12 @@ impl Edge {
         self.stop().await;
     }
 
+    /// The ledger, as `/ledger` gives it.
+    #[must_use]
+    pub fn ledger(&self) -> serde_json::Value {
+        report::ledger(&self.config.name, &self.parts)
+    }
+
     async fn stop(mut self) {
         let deadline = clock::now() + self.config.drain;
         self.parts.readiness.set("receivers", Err("the edge is stopping"));
@@ -289,6 +295,3 @@ async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -
 
 /// The account of all rows, shared.
 pub(crate) type SharedCustody = Arc<Mutex<crate::custody::Custody>>;
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,8 @@
+//! A whole edge on loopback sockets: OTLP from clients that are not ours in front, a small router of the tests behind.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is a failed test")]
+
+mod link;
+mod receiver;
+mod router;
+mod support;

@@ -1,0 +1,160 @@
+//! A router for tests: takes batches, dedups them by id, and answers as a script says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use federation_proto::codec::{DecodeLimits, Decoder, ENCODING};
+use federation_proto::columns::{Columns, Value};
+use federation_proto::control::{Ack, EdgeMessage, Hello, Nack, NackReason, RouterMessage, SeqRange, Status, Welcome, edge_message};
+use federation_proto::frame::{ALPN, ControlDecoder, encode_control};
+use federation_proto::header::BatchHeader;
+use federation_proto::identity::{BatchId, Class};
+use parking_lot::Mutex;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use tokio::sync::mpsc;
+
+use super::support::Pki;
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Ack,
+    /// Keep it, and lose the ack with the connection.
+    KeepAndCut,
+    Nack(NackReason, Duration),
+}
+
+/// Decides, for the n-th batch that arrives.
+pub(crate) type Script = Arc<dyn Fn(usize, &BatchHeader) -> Answer + Send + Sync>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Log rows by id, over all batches that are new.
+    pub(crate) rows: BTreeMap<u64, u32>,
+    pub(crate) batches: BTreeSet<BatchId>,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) arrivals: usize,
+    pub(crate) hellos: Vec<Hello>,
+    pub(crate) last_status: Option<Status>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Router {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Seen>>,
+    endpoint: Endpoint,
+}
+
+impl Router {
+    pub(crate) fn start(pki: &Pki, script: Script) -> Self {
+        let tls = pki.router.server_config(&[ALPN]).unwrap();
+        let server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
+        let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), endpoint: endpoint.clone() };
+        let serving = router.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
+                let Ok(connection) = incoming.await else { continue };
+                tokio::spawn(serving.clone().serve(connection, Arc::clone(&script)));
+            }
+        });
+        router
+    }
+
+    pub(crate) fn acks_all(pki: &Pki) -> Self {
+        Self::start(pki, Arc::new(|_, _| Answer::Ack))
+    }
+
+    /// Leaves as a killed one does: no word, no socket.
+    pub(crate) fn cut(&self) {
+        self.endpoint.close(7u8.into(), b"");
+    }
+
+    async fn serve(self, connection: Connection, script: Script) {
+        let Ok((control, said)) = connection.accept_bi().await else { return };
+        let (say, to_say) = mpsc::channel::<RouterMessage>(64);
+        tokio::spawn(speak(control, to_say));
+        tokio::spawn(self.clone().listen(said, say.clone()));
+        while let Ok(stream) = connection.accept_uni().await {
+            tokio::spawn(self.clone().batch(stream, connection.clone(), say.clone(), Arc::clone(&script)));
+        }
+    }
+
+    async fn listen(self, mut said: RecvStream, say: mpsc::Sender<RouterMessage>) {
+        let mut decoder = ControlDecoder::<EdgeMessage>::default();
+        let mut buffer = vec![0; 4096];
+        while let Ok(Some(len)) = said.read(&mut buffer).await {
+            decoder.push(&buffer[..len]);
+            while let Some(message) = decoder.next_message().unwrap() {
+                match message.kind {
+                    Some(edge_message::Kind::Hello(hello)) => {
+                        self.seen.lock().hellos.push(hello);
+                        let welcome = Welcome {
+                            protocol: 1,
+                            router: "one".to_owned(),
+                            encodings: vec![u32::from(ENCODING)],
+                            credit_bytes: 64 << 20,
+                            max_batch_bytes: 16 << 20,
+                        };
+                        say.send(welcome.into()).await.unwrap();
+                    }
+                    Some(edge_message::Kind::Status(status)) => self.seen.lock().last_status = Some(status),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    async fn batch(self, mut stream: RecvStream, connection: Connection, say: mpsc::Sender<RouterMessage>, script: Script) {
+        let Ok(bytes) = stream.read_to_end(32 << 20).await else { return };
+        let (header, at) = BatchHeader::decode(&bytes).unwrap();
+        assert!(header.matches(&bytes[at..]), "a batch arrived damaged");
+        let arrival = {
+            let mut seen = self.seen.lock();
+            seen.arrivals += 1;
+            seen.arrivals
+        };
+        let BatchId { spool, seq } = header.id;
+        let answer = script(arrival, &header);
+        if let Answer::Nack(reason, after) = answer {
+            let (reason, retry_after_ms) = (reason as i32, after.as_millis() as u64);
+            let nack = Nack { spool: spool.0.to_vec(), seq: seq.0, reason, retry_after_ms, message: "scripted".to_owned() };
+            let _ = say.send(nack.into()).await;
+            return;
+        }
+        self.keep(&header, &bytes[at..]);
+        if answer == Answer::KeepAndCut {
+            connection.close(7u8.into(), b"cut");
+            return;
+        }
+        let ranges = vec![SeqRange { first: seq.0, last: seq.0 }];
+        let _ = say.send(Ack { spool: spool.0.to_vec(), ranges }.into()).await;
+    }
+
+    fn keep(&self, header: &BatchHeader, payload: &[u8]) {
+        let mut seen = self.seen.lock();
+        if !seen.batches.insert(header.id) {
+            return;
+        }
+        seen.classes.push(header.class);
+        let columns = Decoder::decode(header.signal, header.encoding, payload, &DecodeLimits::default()).unwrap();
+        assert_eq!(columns.rows(), header.rows as usize);
+        if let Columns::Logs(logs) = columns {
+            for row in 0..logs.len() {
+                let Some(Value::Int(id)) = logs.body(row) else { panic!("a row without its id") };
+                *seen.rows.entry(id as u64).or_default() += 1;
+            }
+        }
+    }
+}
+
+async fn speak(mut control: SendStream, mut to_say: mpsc::Receiver<RouterMessage>) {
+    while let Some(message) = to_say.recv().await {
+        if control.write_all(&encode_control(&message).unwrap()).await.is_err() {
+            return;
+        }
+    }
+}
