@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod dedup;
 pub mod edges;
+mod housekeeping;
 pub mod journal;
 pub mod ledger;
 pub mod listener;

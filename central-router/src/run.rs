@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use federation_proto::codec::ENCODING;
 use service::admin::{Admin, AdminError, Readiness};
@@ -16,18 +16,14 @@ use tokio::task::JoinSet;
 
 use crate::admission::Admission;
 use crate::config::Config;
-use crate::edges::{AllowList, Refresh};
+use crate::edges::AllowList;
+use crate::housekeeping;
 use crate::journal::{Journal, JournalError, JournalOptions};
 use crate::listener::{self, Connected, ListenError, Listener, Shared};
 use crate::quarantine::Quarantine;
 use crate::session::Limits;
 use crate::tier::TierOpenError;
 use crate::tier::consumer::{self, Consumer};
-
-/// How often the allow-list's file is looked at.
-const REFRESH: Duration = Duration::from_secs(1);
-/// How often the journal's state is kept when no tier moves: what a restart has to count again.
-const CHECKPOINT: Duration = Duration::from_secs(10);
 
 /// Why the router stopped, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +101,7 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     for consumer in consumers {
         tiers.spawn(consumer.run());
     }
-    let housekeeping = tokio::spawn(keep_house(Arc::clone(&shared)));
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&shared)));
     ready(addresses);
     listener.serve(shutdown, config.drain / 2).await;
 
@@ -156,40 +152,6 @@ fn shared(config: &Config, journal: Journal, allowed: AllowList, readiness: Read
     Shared { limits, allowed, admission, journal, readiness, connected: Connected::default() }
 }
 
-/// Follows the allow-list's file, and keeps the journal's state now and then.
-async fn keep_house(shared: Arc<Shared>) {
-    let mut since_checkpoint = Duration::ZERO;
-    let mut kept = None;
-    loop {
-        tokio::time::sleep(REFRESH).await;
-        match shared.allowed.refresh() {
-            Refresh::Same => {}
-            Refresh::Changed => {
-                tracing::info!(edges = shared.allowed.current().edges.len(), "the allow-list has changed");
-                shared.readiness.set("allow_list", Ok(()));
-            }
-            Refresh::Kept(why) => {
-                tracing::error!(why, "allow-list");
-                shared.readiness.set("allow_list", Err(&why));
-            }
-        }
-        since_checkpoint += REFRESH;
-        if since_checkpoint < CHECKPOINT {
-            continue;
-        }
-        since_checkpoint = Duration::ZERO;
-        let (journal, applied) = (shared.journal.clone(), shared.journal.book().applied());
-        if kept == Some(applied) {
-            continue;
-        }
-        match tokio::task::spawn_blocking(move || journal.checkpoint()).await {
-            Ok(Ok(())) => kept = Some(applied),
-            Ok(Err(error)) => tracing::error!(%error, "the journal's state could not be kept"),
-            Err(_) => return,
-        }
-    }
-}
-
 async fn close(journal: Journal) {
     match tokio::task::spawn_blocking(move || journal.close()).await {
         Ok(Ok(())) => tracing::info!("drained"),
@@ -202,6 +164,7 @@ fn describe_metrics() {
     listener::describe_metrics();
     consumer::describe_metrics();
     crate::journal::describe_metrics();
+    housekeeping::describe_metrics();
     crate::tier::local::describe_metrics();
 }
 

@@ -106,12 +106,12 @@ fn not_journalled(error: &AppendError) -> (NackReason, Duration) {
     }
 }
 
-/// Is the journal writable? What a full queue or a large record says is no answer to that.
+/// Is the journal writable? A full queue, a full budget (reported apart) or a large record is no answer to that.
 fn report(link: &Link, result: &Result<(), AppendError>) {
     let readiness = &link.shared().readiness;
     match result {
         Ok(()) => readiness.set("journal", Ok(())),
-        Err(AppendError::Busy { .. } | AppendError::TooLarge { .. } | AppendError::Closed) => {}
+        Err(AppendError::Full { .. } | AppendError::Busy { .. } | AppendError::TooLarge { .. } | AppendError::Closed) => {}
         Err(error) => readiness.set("journal", Err(&error.to_string())),
     }
 }

@@ -17,7 +17,7 @@ use segment_log::ReadError;
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
 
-use super::{Pace, Tier, Unit, UnitBatch, Write};
+use super::{Pace, Tier, Unfinished, Unit, UnitBatch, Write};
 use crate::journal::Journal;
 use crate::journal::book::{Plan, Planned};
 use crate::quarantine::Quarantine;
@@ -167,6 +167,7 @@ impl Consumer {
                 }
             }
         };
+        let unfinished = self.within_the_journal(unfinished);
         if let Some(below) = unfinished.delivered_below {
             tracing::warn!(
                 tier = self.name,
@@ -187,6 +188,23 @@ impl Consumer {
                 self.deliver(plan, backoff).await
             }
         }
+    }
+
+    /// A journal that was put back to an older copy knows less than its tier: what the tier says about records that are not there (yet)
+    /// is not about the records that will have these numbers.
+    fn within_the_journal(&self, unfinished: Unfinished) -> Unfinished {
+        let applied = self.journal.book().applied().0;
+        let ahead = unfinished.redo.as_ref().is_some_and(|redo| *redo.end() >= applied);
+        if !ahead && unfinished.delivered_below.is_none_or(|below| below <= applied) {
+            return unfinished;
+        }
+        tracing::error!(
+            tier = self.name,
+            applied,
+            ?unfinished,
+            "the tier remembers records that this journal never had: was its directory put back from a copy?"
+        );
+        Unfinished::default()
     }
 
     /// Writes a unit, however long it takes, and moves the cursor. False: stop.

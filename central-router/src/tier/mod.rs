@@ -7,6 +7,7 @@
 
 pub mod consumer;
 pub mod local;
+pub mod stall;
 pub mod unit;
 
 use std::future::Future;

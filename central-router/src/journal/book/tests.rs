@@ -148,7 +148,9 @@ fn the_budget_bounds_new_batches() {
 /// A state of another version, or no state, is refused with words, not with a panic.
 #[test]
 fn a_foreign_state_is_refused() {
-    let foreign = StoredBook { version: 2, ..StoredBook::default() }.encode_to_vec();
+    let mut foreign = fresh(&["a"]).encode();
+    assert_eq!(foreign[..2], [0x08, 1], "the version comes first");
+    foreign[1] = 2;
     assert!(Book::open(Some(&foreign), &[], Seq(0), 1).unwrap_err().to_string().contains("version 2"));
     for noise in [&b"\xff\xff\xff"[..], b"\x1a\x01x"] {
         assert!(Book::open(Some(noise), &[], Seq(0), 1).is_err());

@@ -56,6 +56,7 @@ enum Next {
 
 /// A tier that follows a script, then takes everything, and remembers what it took.
 struct Scripted {
+    unfinished: Unfinished,
     script: std::collections::VecDeque<Next>,
     taken: Arc<Mutex<Vec<RangeInclusive<u64>>>>,
 }
@@ -65,8 +66,8 @@ impl Tier for Scripted {
         Pace { interval: Duration::from_secs(5), limits: UnitLimits { rows: 4, raw_bytes: u64::MAX } }
     }
 
-    fn unfinished(&mut self, _: u64) -> Result<crate::tier::Unfinished, Write> {
-        Ok(crate::tier::Unfinished::default())
+    fn unfinished(&mut self, _: u64) -> Result<Unfinished, Write> {
+        Ok(self.unfinished.clone())
     }
 
     fn write(&mut self, unit: Arc<Unit>) -> crate::tier::Writing<'_> {
@@ -122,8 +123,12 @@ impl Bench {
     }
 
     fn consumer(&self, index: usize, script: &[Next]) -> (Consumer, Arc<Mutex<Vec<RangeInclusive<u64>>>>) {
+        self.interrupted(index, script, Unfinished::default())
+    }
+
+    fn interrupted(&self, index: usize, script: &[Next], unfinished: Unfinished) -> (Consumer, Arc<Mutex<Vec<RangeInclusive<u64>>>>) {
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let tier = Box::new(Scripted { script: script.iter().copied().collect(), taken: Arc::clone(&taken) });
+        let tier = Box::new(Scripted { unfinished, script: script.iter().copied().collect(), taken: Arc::clone(&taken) });
         let consumer = Consumer {
             index,
             name: format!("t{index}"),
@@ -209,4 +214,30 @@ async fn what_does_not_decode_is_kept_and_counted() {
     assert_eq!(kept.len(), 1);
     let expected = [header(1, 0, b"no batch").encode(), b"no batch".to_vec()].concat();
     assert_eq!(std::fs::read(&kept[0]).unwrap(), expected);
+}
+
+/// What a crash interrupted is written again as the same unit, though more waits; what was delivered before is not written again.
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_is_finished_as_it_was() {
+    let bench = Bench::new(&["t0"]);
+    bench.put_logs(0..=5);
+    let first = bench.journal.book().plan(0, UnitLimits { rows: 2, raw_bytes: u64::MAX }).unwrap().batches[0].seq.0;
+    let unfinished = Unfinished { delivered_below: Some(first + 2), redo: Some(first + 2..=first + 2) };
+    let (consumer, taken) = bench.interrupted(0, &[], unfinished);
+    bench.flush.request();
+    consumer.run().await;
+    assert_eq!(*taken.lock(), [first + 2..=first + 2, first + 3..=first + 4, first + 5..=first + 5]);
+    assert_eq!((bench.terms(0).delivered, bench.terms(0).journalled), (12, 12));
+}
+
+/// A tier that remembers records which the journal never had (the journal was put back from a copy) makes no record skipped.
+#[tokio::test(start_paused = true)]
+async fn a_journal_put_back_from_a_copy_skips_nothing() {
+    let bench = Bench::new(&["t0"]);
+    bench.put_logs(0..=1);
+    let (consumer, taken) = bench.interrupted(0, &[], Unfinished { delivered_below: Some(500), redo: Some(500..=600) });
+    bench.flush.request();
+    consumer.run().await;
+    assert_eq!(taken.lock().len(), 1);
+    assert_eq!(bench.terms(0).delivered, 4);
 }

@@ -83,31 +83,35 @@ impl<'a> Manifests<'a> {
         Ok(())
     }
 
-    /// The newest manifest of this journal, if there is one that can be read.
+    /// The newest manifest of this journal. Its name alone says what has to be written again: damaged content costs no more than the
+    /// list of files that an attempt before may have left.
     ///
     /// # Errors
     /// What the disk says.
     pub fn newest(&self) -> io::Result<Option<Manifest>> {
-        let mut newest: Option<Manifest> = None;
-        for name in self.names()?.iter().filter(|name| name.ends_with(SUFFIX)) {
-            let content = self.disk.read(&self.dir.join(name), MAX_BYTES)?;
-            let manifest: Manifest = serde_json::from_slice(&content).map_err(|e| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{name}: {e}; it is not a manifest of this version: move it away to go on"),
-                )
-            })?;
-            if manifest.version == VERSION && newest.as_ref().is_none_or(|n| n.first < manifest.first) {
-                newest = Some(manifest);
-            }
+        let runs = self.names()?.into_iter().filter_map(|name| Some((run_of(&name)?, name)));
+        let Some((run, name)) = runs.max_by_key(|(run, _)| *run.start()) else { return Ok(None) };
+        let content = self.disk.read(&self.dir.join(&name), MAX_BYTES)?;
+        let manifest = serde_json::from_slice::<Manifest>(&content).ok().filter(|manifest| manifest.version == VERSION);
+        if manifest.is_none() {
+            tracing::warn!(name, "a manifest is damaged; its name says enough");
         }
-        Ok(newest)
+        let files = manifest.map_or(Vec::new(), |manifest| manifest.files);
+        Ok(Some(Manifest::new(self.journal, &run, files)))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
         let ours = journal_name(self.journal);
         Ok(self.disk.list(&self.dir)?.into_iter().filter(|name| name.starts_with(&ours)).collect())
     }
+}
+
+/// The run of records that a manifest's name states.
+fn run_of(name: &str) -> Option<RangeInclusive<u64>> {
+    let mut parts = name.strip_suffix(SUFFIX)?.rsplitn(3, '-');
+    let last = parts.next()?.parse().ok()?;
+    let first = parts.next()?.parse().ok()?;
+    (first <= last).then_some(first..=last)
 }
 
 /// What the newest manifest means to a journal whose cursor stands at `cursor`.

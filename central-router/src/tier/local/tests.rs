@@ -148,6 +148,19 @@ fn a_cursor_that_fell_back_doubles_nothing() {
     assert_eq!(other.unfinished(0).unwrap(), Unfinished::default(), "another journal's manifest says nothing here");
 }
 
+/// A damaged manifest does not stop the tier, and its unit is still the same.
+#[test]
+fn a_damaged_manifest_still_says_which_unit() {
+    let disk = SimDisk::default();
+    let mut tier = LocalTier::on_disk(Box::new(disk.clone()), &config("/p"), JOURNAL).unwrap();
+    tier.write_now(&unit(3..=5)).unwrap();
+    let path = disk.files().into_keys().find(|path| path.starts_with("/p/_manifests")).unwrap();
+    drop(disk.create(&path).unwrap());
+    assert_eq!(tier.unfinished(3).unwrap().redo, Some(3..=5));
+    tier.write_now(&unit(3..=5)).unwrap();
+    assert_eq!(read_back(&disk.files()).len(), 6);
+}
+
 /// A second attempt at a unit that finds fewer records (one was damaged meanwhile) leaves no file of the first attempt behind.
 #[test]
 fn an_attempt_replaces_all_of_the_one_before() {
