@@ -9,6 +9,7 @@ use central_router::config::Config;
 use central_router::edges::Edges;
 use clap::Parser;
 use federation_proto::frame::ALPN;
+use service::config::ByteSize;
 use service::shutdown::Shutdown;
 
 fn main() -> ExitCode {
@@ -42,11 +43,6 @@ fn check(path: &Path) -> anyhow::Result<String> {
     service::tls::install_provider();
     config.tls.server_config(&[ALPN]).context("tls")?;
     let edges = Edges::load(&config.edges)?;
-    Ok(format!(
-        "{}: ok: {} edges allowed, {} tiers, {} bytes of credit per edge",
-        path.display(),
-        edges.edges.len(),
-        config.tiers.len(),
-        config.credit
-    ))
+    let (edges, tiers, credit) = (edges.edges.len(), config.tiers.len(), ByteSize(config.credit));
+    Ok(format!("{}: ok; edges allowed: {edges}; tiers: {tiers}; credit of each edge: {credit}", path.display()))
 }

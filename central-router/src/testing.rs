@@ -33,19 +33,7 @@ pub(crate) fn header(spool: u8, seq: u64, payload: &[u8]) -> BatchHeader {
         newest_unix_nano: 2,
         encoding: ENCODING,
         payload_len: payload.len() as u32,
-        payload_crc: 0,
-    }
-    .with_crc(payload)
-}
-
-trait WithCrc {
-    fn with_crc(self, payload: &[u8]) -> Self;
-}
-
-impl WithCrc for BatchHeader {
-    fn with_crc(mut self, payload: &[u8]) -> Self {
-        self.payload_crc = crc32c::crc32c(payload);
-        self
+        payload_crc: crc32c::crc32c(payload),
     }
 }
 
