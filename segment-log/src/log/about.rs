@@ -18,7 +18,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes in segments at which `append` answers `Full`. Space comes back by whole segments, so that less than about four of them is not sensible. A part
     /// is kept back for checkpoints (four times the newest one), which are never refused for the budget: only if they grow past that share at
-    /// once can the log pass its budget, by at most two checkpoints.
+    /// once can the log pass its budget, by at most two checkpoints; or if a crash brings back what had been cut off or removed, by that.
     pub budget_bytes: u64,
     /// Largest meta plus payload of a record, in bytes. At most 1 GiB.
     pub max_record_bytes: u32,

@@ -79,7 +79,7 @@ impl Log {
         let header = self.header(number, Seq(self.next));
         let key = header.key();
         let mut start = header.encode();
-        if self.voids.stretches() > 0 {
+        if !self.voids.is_empty() {
             encode_record(&mut start, key, SEGMENT_HEADER_BYTES, Kind::Void, self.stamp(Kind::Void), &self.voids.encode(), &[]);
         }
         let name = header.file_name();
@@ -135,6 +135,9 @@ impl Log {
         let Some(active) = self.active.take() else { return };
         let bytes = active.file.size().unwrap_or(active.end + on_disk);
         self.grow(active.number, bytes.saturating_sub(active.end));
+        if kind == Kind::Checkpoint {
+            self.voids.add_checkpoint();
+        }
         if kind == Kind::Data {
             self.voids.add(self.next..self.next + 1);
             self.next += 1;

@@ -58,7 +58,9 @@ impl Log {
         let dead =
             self.segments.iter().filter(|(number, segment)| segment.live == 0 && **number != location.segment).map(|(&number, _)| number);
         let burial = Burial { location, seq: self.next, dead: dead.collect() };
-        self.begin_sync().map(|ticket| ticket.with_burial(burial)).ok_or(unsynced)
+        let ticket = self.begin_sync().ok_or(unsynced)?;
+        self.checkpoint_under_way = true;
+        Ok(ticket.with_burial(burial))
     }
 
     fn write_checkpoint(&mut self, on_disk: u64, acked: &[u8], state: &[u8]) -> Result<Location, Failure> {
@@ -73,7 +75,7 @@ impl Log {
     }
 
     /// All seqs below `next` that are not pending, as `Intervals` encodes a set: floor, count, then (first, last) of each range above the floor.
-    fn encode_acked(&self) -> Vec<u8> {
+    pub(super) fn encode_acked(&self) -> Vec<u8> {
         let mut pending = self.pending.keys().copied();
         let mut after = pending.next().unwrap_or(self.next);
         let mut encoded = after.to_le_bytes().to_vec();
@@ -108,7 +110,7 @@ impl Log {
         }
     }
 
-    fn remove_segment(&mut self, number: SegmentNo) -> bool {
+    pub(super) fn remove_segment(&mut self, number: SegmentNo) -> bool {
         let Some(segment) = self.segments.get(&number) else { return false };
         if let Err(error) = self.store.remove(&segment.name)
             && error.kind() != std::io::ErrorKind::NotFound

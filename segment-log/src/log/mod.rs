@@ -125,6 +125,7 @@ pub struct Log {
     /// Everything written before is durable.
     synced_position: Position,
     sync_under_way: bool,
+    checkpoint_under_way: bool,
     voids: Voids,
     /// How many were synced, and the bytes of the newest one's record.
     checkpoints: u32,
@@ -223,7 +224,9 @@ impl Log {
         match kind {
             // It says itself what was given up, and it is only written when all else is synced.
             Kind::Checkpoint => Stamp { seq, synced: Seq(self.synced), checkpoints: self.checkpoints.saturating_add(1) },
-            Kind::Data | Kind::Void => Stamp { seq, synced, checkpoints: self.checkpoints },
+            Kind::Data => Stamp { seq, synced, checkpoints: self.checkpoints },
+            // All checkpoints before it with a higher number are given up; not the one that is just being synced.
+            Kind::Void => Stamp { seq, synced, checkpoints: self.checkpoints.saturating_add(u32::from(self.checkpoint_under_way)) },
         }
     }
 

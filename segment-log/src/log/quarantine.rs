@@ -41,6 +41,10 @@ impl Quarantine {
     /// Copies a stretch; gives the file, unless there is no room, nothing but zeros, or a disk that refuses.
     pub(super) fn copy(&mut self, store: &dyn Store, stretch: &Stretch<'_>) -> Option<String> {
         let name = format!("{PREFIX}{:010}-{}.bin", stretch.segment.0, stretch.offset);
+        if store.open(&name).is_ok() {
+            // An open before this one has seen the same damage.
+            return Some(name);
+        }
         if !self.has_room(stretch.bytes, stretch.torn) {
             return None;
         }
@@ -49,7 +53,6 @@ impl Quarantine {
                 self.bytes += bytes;
                 (bytes > 0).then_some(name)
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(name),
             Err(error) => {
                 tracing::warn!(place = store.place(), file = name, %error, "cannot put damaged bytes aside");
                 None

@@ -2,8 +2,7 @@
 //!
 //! A failed fsync is final. The kernel may call the pages clean that it could not write, and the next fsync of that file may succeed without them; so
 //! everything not yet synced is given up, its seqs are voided (written into the next segment before anything else, and buried by the next
-//! checkpoint), and the segment is sealed. Their bytes are cut off if the disk lets us, so that a start after a kill does not take them from the cache
-//! for stored.
+//! checkpoint), and the segment is sealed.
 
 use std::io;
 use std::ops::Range;
@@ -15,7 +14,7 @@ use super::checkpoint::Burial;
 use super::indexing::Frontier;
 use super::{Log, Position};
 use crate::error::SyncError;
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::segment::SegmentNo;
 use crate::store::{Store, StoreFile};
 
 /// What to sync. Run it, on any thread, and give the result to [`Log::finish_sync`]; until then the log begins no other sync.
@@ -108,7 +107,11 @@ impl Log {
     pub fn finish_sync(&mut self, done: SyncDone) -> Result<Seq, SyncError> {
         let SyncDone { ticket, result } = done;
         self.sync_under_way = false;
+        self.checkpoint_under_way = false;
         if let Err(error) = result {
+            if ticket.burial.is_some() {
+                self.voids.add_checkpoint();
+            }
             return Err(self.give_up(error, ticket.dir.is_some()));
         }
         let mut synced = Vec::new();
@@ -142,20 +145,33 @@ impl Log {
         self.synced = self.next;
         self.active = None;
         self.dirty.clear();
-        self.cut_unsynced();
+        self.take_back();
         self.dir_dirty |= dir;
         tracing::error!(place = self.store.place(), %error, first = failed.start, end = failed.end, "fsync failed: records given up, going on in a new segment");
         SyncError { failed: Seq(failed.start)..Seq(failed.end), source: Arc::new(error) }
     }
 
-    fn cut_unsynced(&mut self) {
+    /// Takes back what was written behind the last sync, as far as the disk lets us: segments begun since are removed, the one before is cut. Then begins a segment
+    /// that says what was given up. Either is enough to keep a start after a kill from taking the cache's word for the disk's.
+    fn take_back(&mut self) {
         let from = self.synced_position;
-        for (&number, segment) in self.segments.range_mut(from.segment..) {
-            let keep = if number == from.segment { from.offset } else { SEGMENT_HEADER_BYTES };
-            if segment.bytes > keep && self.store.open(&segment.name).and_then(|file| file.truncate(keep)).is_ok() {
-                self.bytes_on_disk -= segment.bytes - keep;
-                segment.bytes = keep;
+        let begun: Vec<SegmentNo> =
+            self.segments.range(from.segment..).map(|(&number, _)| number).filter(|&number| number > from.segment).collect();
+        for number in begun {
+            self.remove_segment(number);
+        }
+        if let Some(segment) = self.segments.get_mut(&from.segment)
+            && segment.bytes > from.offset
+        {
+            match self.store.open(&segment.name).and_then(|file| file.truncate(from.offset)) {
+                Ok(()) => {
+                    self.bytes_on_disk -= segment.bytes - from.offset;
+                    segment.bytes = from.offset;
+                }
+                Err(_) => self.stats.write_failures_total += 1,
             }
         }
+        // If this fails too, the next append tries again.
+        let _ = self.open_segment();
     }
 }

@@ -1,5 +1,5 @@
-//! Seqs that were given up: after a failed fsync, or because they may have been in what a power cut tore. Should their bytes be found after another crash, they
-//! are no records.
+//! Seqs and checkpoints that were given up: after a failed fsync, or because they may have been in what a power cut tore. Should their bytes be found after
+//! another crash, they are no records.
 //!
 //! Every new segment begins with them, until a checkpoint buries them (its set of what is not pending includes them). Until one of those writes is
 //! synced, no record may claim that they are dealt with: after a crash their absence would pass for damage.
@@ -10,6 +10,8 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(super) struct Voids {
     seqs: Vec<Range<u64>>,
+    /// A checkpoint was given up too.
+    checkpoint: bool,
     /// The lowest that is in no synced record.
     unsaved_from: Option<u64>,
     /// Counts additions.
@@ -29,6 +31,16 @@ impl Voids {
             Some(last) if last.end == seqs.start => last.end = seqs.end,
             _ => self.seqs.push(seqs),
         }
+    }
+
+    /// A checkpoint was written whose fsync failed: it must not come into force later.
+    pub(super) fn add_checkpoint(&mut self) {
+        self.checkpoint = true;
+        self.version += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seqs.is_empty() && !self.checkpoint
     }
 
     pub(super) fn stretches(&self) -> usize {
@@ -63,6 +75,7 @@ impl Voids {
     /// A checkpoint that speaks for all seqs below `seq` is synced.
     pub(super) fn bury(&mut self, seq: u64) {
         self.seqs.retain(|seqs| seqs.end > seq);
+        self.checkpoint = false;
         if self.seqs.is_empty() {
             self.unsaved_from = None;
         }

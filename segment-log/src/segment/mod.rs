@@ -29,11 +29,12 @@
 //! | 28..32 | payload length |
 //! | 32..36 | CRC32C of meta |
 //! | 36..40 | CRC32C of payload |
-//! | 40..44 | checkpoints: how many had been synced when this was written; of a checkpoint: its number |
+//! | 40..44 | checkpoints: how many had been synced when this was written; of a checkpoint: its number; of a void: the highest that stands |
 //! | 44..48 | CRC32C of bytes 0..44 |
 //!
 //! A checkpoint's meta is the set of seqs that are not pending (`federation_proto::intervals`), its payload the caller's state. A void's meta is a list of
-//! (first, end) pairs of seqs that were given up after a failed fsync or lost unsynced in a crash: should their bytes come back, they are no records.
+//! (first, end) pairs of seqs that were given up after a failed fsync or lost unsynced in a crash: should their bytes come back, they are no records; nor are
+//! checkpoints before it that have a higher number than it tells.
 //!
 //! # Why it is so
 //! - Each record CRC is seeded with log id, segment number, offset and part. So bytes of another log, another file or another place are never taken for

@@ -211,6 +211,7 @@ impl Opening {
             dir_dirty: false,
             synced_position: Position::default(),
             sync_under_way: false,
+            checkpoint_under_way: false,
             voids,
             checkpoints: self.findings.checkpoints_synced.max(self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.number)),
             checkpoint_bytes: checkpoint.map_or(0, |location| location.end() - u64::from(location.offset)),

@@ -48,7 +48,7 @@ pub(super) struct Findings {
     pub(super) indexed: Vec<u64>,
     /// Those that it did not.
     pub(super) swept_records: Vec<u64>,
-    pub(super) checkpoints: Vec<Location>,
+    pub(super) checkpoints: Vec<(Location, u32)>,
     pub(super) voids: Vec<Range<u64>>,
     pub(super) gaps: Vec<Gap>,
     pub(super) gaps_total: u64,
@@ -102,7 +102,7 @@ impl Findings {
 
     /// The newest checkpoint that can be read.
     pub(super) fn newest_checkpoint(&self, store: &dyn Store, survey: &Survey, id: &[u8; 16]) -> Option<Checkpoint> {
-        self.checkpoints.iter().rev().find_map(|&location| survey.read_checkpoint(store, id, location))
+        self.checkpoints.iter().rev().find_map(|&(location, _)| survey.read_checkpoint(store, id, location))
     }
 
     fn note_gap(&mut self, segment: SegmentNo, found: Unreadable, seqs: Range<u64>) {
@@ -156,9 +156,11 @@ impl Pass {
         let stamp = header.stamp;
         self.close(stamp.seq.0, findings);
         self.expected = stamp.seq.0 + u64::from(header.kind == Kind::Data);
-        // A checkpoint says what was synced if it is whole; of its own number only a later record says that it was.
+        // A checkpoint says what was synced if it is whole. Its own number, and the one in a void, may be of a checkpoint that never was.
         if header.kind != Kind::Checkpoint {
             findings.synced = findings.synced.max(stamp.synced.0);
+        }
+        if header.kind == Kind::Data {
             findings.checkpoints_synced = findings.checkpoints_synced.max(stamp.checkpoints);
         }
     }
@@ -180,12 +182,15 @@ impl Pass {
             }
             Kind::Checkpoint => {
                 findings.synced = findings.synced.max(header.stamp.seq.0);
-                findings.checkpoints.push(location);
+                findings.checkpoints.push((location, header.stamp.checkpoints));
                 if findings.checkpoints.len() > MAX_CHECKPOINTS {
                     findings.checkpoints.remove(0);
                 }
             }
-            Kind::Void => findings.voids.extend(read_voids(file, location)),
+            Kind::Void => {
+                findings.checkpoints.retain(|&(_, number)| number <= header.stamp.checkpoints);
+                findings.voids.extend(read_voids(file, location));
+            }
         }
     }
 }
