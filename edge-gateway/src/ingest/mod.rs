@@ -104,6 +104,8 @@ struct Shared {
     /// Told whenever the fate of a request is known.
     settled: Notify,
     draining: AtomicBool,
+    /// The inbox's disk failed at the last request.
+    disk_refuses: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -118,13 +120,20 @@ impl Ingest {
     pub fn new(custody: Arc<Mutex<Custody>>, inbox: Committer, encoders: EncoderPool, max_request_bytes: usize) -> Self {
         let limits = otlp::Limits { max_bytes: max_request_bytes, ..otlp::Limits::default() };
         let inbox_id = custody.lock().inbox();
-        let draining = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { custody, inbox, inbox_id, encoders, limits, settled: Notify::new(), draining }) }
+        let (draining, disk_refuses) = (AtomicBool::new(false), AtomicBool::new(false));
+        let settled = Notify::new();
+        Self { shared: Arc::new(Shared { custody, inbox, inbox_id, encoders, limits, settled, draining, disk_refuses }) }
     }
 
     /// From now on everything is refused.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// Did the inbox's disk fail at the last request?
+    #[must_use]
+    pub fn disk_refuses(&self) -> bool {
+        self.shared.disk_refuses.load(Ordering::Relaxed)
     }
 
     /// Takes one request. `Ok` means that its rows are on disk.
@@ -187,6 +196,7 @@ impl Ingest {
         self.shared.inbox.append(entry.encode(), payload, move |result| {
             let outcome = match result {
                 Ok(seq) => {
+                    shared.disk_refuses.store(false, Ordering::Relaxed);
                     let closed = shared.custody.lock().stored(clock::now(), seq, &request, body);
                     shared.encoders.submit(closed);
                     Ok(())
@@ -209,7 +219,9 @@ impl Shared {
             AppendError::TooLarge { .. } => (Reason::TooLarge, Refusal::TooLarge(self.limits.max_bytes)),
             AppendError::Closed => (Reason::Draining, Refusal::Unavailable("the edge is stopping")),
             AppendError::Io { .. } | AppendError::Sync(_) => {
-                tracing::error!(%error, "inbox: a request could not be stored");
+                if !self.disk_refuses.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "inbox: requests cannot be stored; senders are refused until it can");
+                }
                 (Reason::Disk, Refusal::Unavailable("the inbox's disk refuses"))
             }
         };

@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
                 metrics::counter!("tributary_edge_acked_batches_total").increment(batches as u64);
             }
             Some(router_message::Kind::Nack(nack)) => self.shared.nacked(clock::now(), &nack),
-            Some(router_message::Kind::Credit(credit)) => self.shared.shipper.lock().credit(credit.bytes),
+            Some(router_message::Kind::Credit(credit)) if self.leave_at.is_none() => self.shared.shipper.lock().credit(credit.bytes),
             Some(router_message::Kind::GoAway(GoAway { deadline_ms, message })) => {
                 tracing::info!(message, deadline_ms, "the router is leaving");
                 // No credit, no new batch; what is on its way may still be acked.
@@ -189,8 +189,8 @@ impl<'a> Session<'a> {
                 self.leave_at = Some(clock::now() + Duration::from_millis(deadline_ms.min(60_000)));
             }
             Some(router_message::Kind::Welcome(_)) => return Err((CloseCode::Malformed, "a second Welcome".to_owned())),
-            // A newer router says what this version does not know.
-            None => {}
+            // Credit of a router that is leaving; what a newer router says and this version does not know.
+            Some(router_message::Kind::Credit(_)) | None => {}
         }
         Ok(())
     }

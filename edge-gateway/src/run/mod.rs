@@ -10,6 +10,7 @@
 //! would lose senders their one place that still takes it. It is unready when inbox or spool refuse, and when there is no router and
 //! the spool is nearly full. The link's state is in `/ledger` and `tributary_edge_link_up`.
 
+mod figures;
 mod open;
 mod report;
 mod tasks;
@@ -156,6 +157,21 @@ impl Edge {
             tokio::task::spawn_blocking(move || open::open(&config)).await.map_err(|error| RunError::Threads(error.into()))??
         };
         let parts = Arc::new(parts);
+        match Self::assemble(config, Arc::clone(&parts), (grpc, http), (grpc_at, http_at)).await {
+            Ok(edge) => Ok(edge),
+            Err(error) => {
+                blocking(move || parts.close()).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn assemble(
+        config: Config,
+        parts: Arc<Parts>,
+        (grpc, http): (TcpListener, TcpListener),
+        (grpc_at, http_at): (SocketAddr, SocketAddr),
+    ) -> Result<Self, RunError> {
         let ingest = Ingest::new(
             Arc::clone(&parts.link.custody),
             parts.inbox.committer.clone(),
@@ -163,11 +179,11 @@ impl Edge {
             config.receive.max_request_bytes,
         );
         let (watching, shipping, working, receiving) = (Shutdown::new(), Shutdown::new(), Shutdown::new(), Shutdown::new());
-        let (admin, admin_at) = start_admin(&config, &parts, &watching).await?;
         let introduction = link::Introduction { name: config.name.clone(), labels: config.labels.clone() };
         let link = Link::new(Arc::clone(&parts.link), config.ship.clone(), introduction, open::seed())?;
+        let (admin, admin_at) = start_admin(&config, &parts, &watching).await?;
         let link = tokio::spawn(link.run(shipping.clone()));
-        let workers = tasks::start(&parts, &config, &working);
+        let workers = tasks::start(&parts, &ingest, &config, &working);
         let receiver = Receiver {
             identities: config.identities.clone(),
             ingest: ingest.clone(),
@@ -288,6 +304,7 @@ async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -
         ledger: Arc::new(move || report::ledger(&name, &for_ledger)),
         metrics: service::observe::install_metrics(),
     };
+    figures::describe();
     let bound = admin.bind().await?;
     let address = bound.local_addr();
     Ok((tokio::spawn(bound.serve(watching.clone())), address))

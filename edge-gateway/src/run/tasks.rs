@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::custody::{Custody, Rows, checkpoint_inbox, checkpoint_spool};
 use crate::inbox::{Entry, InvalidEntry};
+use crate::ingest::Ingest;
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The inbox's checkpoint gives disk back; it is taken when that much is to be had, or after this time.
@@ -26,12 +27,12 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(200);
 const NEARLY_FULL_PERCENT: u64 = 90;
 
 /// Starts the tasks; they end with `working`.
-pub(super) fn start(parts: &Arc<Parts>, config: &Config, working: &Shutdown) -> JoinSet<()> {
+pub(super) fn start(parts: &Arc<Parts>, ingest: &Ingest, config: &Config, working: &Shutdown) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let resolution = (config.batch.age / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
     tasks.spawn(close_by_age(Arc::clone(parts), resolution, working.clone()));
     tasks.spawn(read_backlog(Arc::clone(parts), working.clone()));
-    tasks.spawn(maintain(Arc::clone(parts), working.clone()));
+    tasks.spawn(maintain(Arc::clone(parts), ingest.clone(), working.clone()));
     tasks
 }
 
@@ -130,7 +131,7 @@ pub(super) fn checkpoint(custody: &Mutex<Custody>, spool: &Committer, inbox: &Co
     checkpoint_inbox(custody, inbox)
 }
 
-async fn maintain(parts: Arc<Parts>, working: Shutdown) {
+async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
     let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trim = Trim { acked: 0, last: clock::now() };
@@ -139,11 +140,11 @@ async fn maintain(parts: Arc<Parts>, working: Shutdown) {
             _ = tick.tick() => {}
             () = working.requested() => return,
         }
-        let worker = Arc::clone(&parts);
+        let (worker, disk_refuses) = (Arc::clone(&parts), ingest.disk_refuses());
         let done = tokio::task::spawn_blocking(move || {
             worker.take_checkpoints(&mut trim);
             worker.resume();
-            worker.say_how_it_is();
+            worker.say_how_it_is(disk_refuses);
             trim
         });
         match done.await {
@@ -190,7 +191,7 @@ impl Parts {
         }
     }
 
-    fn say_how_it_is(&self) {
+    fn say_how_it_is(&self, disk_refuses: bool) {
         let spool_bytes = self.link.spool.with(|log| log.bytes_on_disk());
         let inbox_bytes = self.inbox.committer.with(|log| log.bytes_on_disk());
         let depth = self.link.shipper.lock().depth();
@@ -207,7 +208,12 @@ impl Parts {
         metrics::gauge!("tributary_edge_open_batch_bytes").set(open_bytes as f64);
         metrics::gauge!("tributary_edge_free_memory_bytes").set(self.memory.free_bytes() as f64);
         let full = inbox_bytes + self.budgets.inbox_margin_bytes > self.budgets.inbox_bytes;
-        self.readiness.set("inbox", if full { Err("at its budget (inbox.budget): requests are refused") } else { Ok(()) });
+        let inbox = match (disk_refuses, full) {
+            (true, _) => Err("its disk fails: requests are refused"),
+            (false, true) => Err("at its budget (inbox.budget): requests are refused"),
+            (false, false) => Ok(()),
+        };
+        self.readiness.set("inbox", inbox);
         self.readiness
             .set("spool", if stalled { Err("takes no batch (full, or its disk fails): requests stay in the inbox") } else { Ok(()) });
         let nearly_full = spool_bytes / 100 >= self.budgets.spool_bytes / 10_000 * NEARLY_FULL_PERCENT;

@@ -1,0 +1,39 @@
+//! What an edge measures, by name. Labels come from configuration and enums, never from what a sender writes.
+
+use metrics::{Unit, describe_counter, describe_gauge};
+
+/// Tells the recorder what each metric means.
+pub(super) fn describe() {
+    counters();
+    gauges();
+}
+
+fn counters() {
+    describe_counter!("tributary_edge_requests_total", Unit::Count, "Requests answered, by protocol, signal and outcome");
+    describe_counter!("tributary_edge_received_rows_total", Unit::Count, "Rows of requests that passed their scan");
+    describe_counter!(
+        "tributary_edge_duplicate_rows_total",
+        Unit::Count,
+        "Rows of requests that were on disk already and answered OK once more"
+    );
+    describe_counter!("tributary_edge_refused_rows_total", Unit::Count, "Rows that the sender was told to keep, by reason");
+    describe_counter!("tributary_edge_dropped_rows_total", Unit::Count, "Rows lost after their OK, by reason");
+    describe_counter!("tributary_edge_shipped_rows_total", Unit::Count, "Rows that a router acknowledged");
+    describe_counter!("tributary_edge_damaged_records_total", Unit::Count, "Records that were not what was written, by log");
+    describe_counter!("tributary_edge_batches_total", Unit::Count, "Batches closed, by why: full, age, budget, drain");
+    describe_counter!("tributary_edge_acked_batches_total", Unit::Count, "Batches that a router acknowledged");
+    describe_counter!("tributary_edge_nacks_total", Unit::Count, "Batches that a router did not take, by reason");
+    describe_counter!("tributary_edge_connections_total", Unit::Count, "Connections that a router took in");
+    describe_counter!("tributary_edge_wire_bytes_total", Unit::Bytes, "UDP payload sent to routers, headers and retransmissions included");
+}
+
+fn gauges() {
+    describe_gauge!("tributary_edge_link_up", "1 while a router has taken us in");
+    describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
+    describe_gauge!("tributary_edge_inbox_bytes", Unit::Bytes, "Disk that the inbox takes");
+    describe_gauge!("tributary_edge_queued_batches", Unit::Count, "Batches that no router acknowledged");
+    describe_gauge!("tributary_edge_queued_bytes", Unit::Bytes, "Their headers and payloads");
+    describe_gauge!("tributary_edge_in_flight_bytes", Unit::Bytes, "Sent or being sent, without an ack");
+    describe_gauge!("tributary_edge_open_batch_bytes", Unit::Bytes, "OTLP bytes in open batches");
+    describe_gauge!("tributary_edge_free_memory_bytes", Unit::Bytes, "What is left of receive.memory");
+}
