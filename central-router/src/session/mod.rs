@@ -1,10 +1,12 @@
 //! One edge's connection, decided: who it is, what it may send, what becomes of each batch. No sockets, no clock.
 //!
-//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, size, encoding, credit, draining,
-//! journalled before, twin being written, room, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
+//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, size, encoding, draining,
+//! journalled before, twin being written, room, credit, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
 //! duplicate costs nothing. What is refused is refused on its header: its payload need not cross the link.
 //!
-//! Bounds: payload bytes accepted and not yet answered stay within the credit; [`MAX_SPOOLS`] spools and [`MAX_LABELS`] labels.
+//! Bounds: header and payload bytes accepted and not yet answered stay within the credit. A batch beyond it is refused on its header
+//! and not punished: an edge that gave up waiting for a slow fsync counts less than we hold.
+//! [`MAX_SPOOLS`] spools and [`MAX_LABELS`] labels of one edge.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -196,7 +198,7 @@ impl Session {
     /// What becomes of the batch with this header.
     ///
     /// # Errors
-    /// [`Violation`]: before Hello, a spool that Hello did not name, beyond the credit, or of an edge that is no longer on the list.
+    /// [`Violation`]: before Hello, a spool that Hello did not name, or of an edge that is no longer on the list.
     pub fn judge(&mut self, now: Instant, header: &BatchHeader, desk: &mut Desk<'_>) -> Result<Verdict, Violation> {
         if !self.welcomed {
             return Err(Violation::new(CloseCode::Malformed, "no_hello", "a batch before Hello"));
@@ -207,10 +209,6 @@ impl Session {
             return Ok(refusal);
         }
         let size = held_size(header);
-        if self.held.saturating_add(size) > self.limits.credit {
-            let message = format!("{} bytes unanswered and {size} more: the credit is {}", self.held, self.limits.credit);
-            return Err(Violation::new(CloseCode::TooLarge, "credit", message));
-        }
         if self.draining {
             return Ok(refuse(NackReason::Draining, RETRY_FULL, "the router is leaving"));
         }
@@ -222,6 +220,9 @@ impl Session {
             Admit::Twin => refuse(NackReason::Again, RETRY_TWIN, "its twin is being written"),
             Admit::Crowded => refuse(NackReason::Again, RETRY_FULL, "too many gaps between the ids of this spool: send the oldest first"),
             Admit::Full => refuse(NackReason::JournalFull, RETRY_FULL, "the journal is at its budget"),
+            Admit::Fresh if self.held.saturating_add(size) > self.limits.credit => {
+                refuse(NackReason::Again, RETRY_TWIN, "beyond the credit: wait for an ack")
+            }
             Admit::Fresh => match desk.admission.admit(now, &header.tenant, header.raw_bytes) {
                 Err(wait) => refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate"),
                 Ok(()) => {
