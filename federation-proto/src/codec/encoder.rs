@@ -60,7 +60,7 @@ pub enum EncodeError {
         /// The rows it has.
         has: u32,
     },
-    /// The parts or the columns are beyond what the format can address (4 GiB, 2^32 values).
+    /// The parts or the columns are beyond what the format can address (bodies of 1 GiB, 2 GiB of streams, 65,536 streams).
     #[error("batch too large: {0}")]
     TooLarge(&'static str),
     /// Profiles have no columns yet.

@@ -1,9 +1,9 @@
 //! The columnar codec: OTLP protobuf to a batch's payload, and a payload to [`Columns`](crate::columns::Columns).
 //!
-//! Encoding goes from protobuf bytes into columns without message structs: [`request`] walks the levels, one module per signal ([`trace`],
-//! [`log`], [`metric`]) takes its records in and writes its columns, out of the same building blocks: integers and bytes
-//! ([`streams`]), strings that choose between a dictionary and plain ([`strings`]), attribute sets ([`attrs`]), resources and scopes
-//! ([`origins`]). Decoding mirrors it, in a `decode` module beside each; nothing it reads is trusted ([`payload`], [`container`]).
+//! Encoding goes from protobuf bytes into columns without message structs: `request` walks the levels, one module per signal (`trace`,
+//! `log`, `metric`) takes its records in and writes its columns, out of the same building blocks: integers and bytes
+//! (`streams`), strings that choose between a dictionary and plain (`strings`), attribute sets (`attrs`), resources and scopes
+//! (`origins`). Decoding mirrors it, in a `decode` module beside each; nothing it reads is trusted (`payload`, `container`).
 //!
 //! # The payload, encoding version 1
 //!

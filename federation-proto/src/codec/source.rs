@@ -28,7 +28,10 @@ impl Span {
     }
 }
 
-/// The bodies of a batch's parts. Together below 4 GiB, so that 32 bits address a byte.
+/// Most bytes of the bodies of one batch together, so that 32 bits address each of them and whatever is derived from them.
+const MAX_BYTES: usize = 1 << 30;
+
+/// The bodies of a batch's parts.
 pub(crate) struct Sources<'a> {
     parts: Vec<(usize, &'a [u8])>,
 }
@@ -41,7 +44,7 @@ impl<'a> Sources<'a> {
             out.push((end, part.body));
             end += part.body.len();
         }
-        if u32::try_from(end).is_err() {
+        if end > MAX_BYTES {
             return Err(EncodeError::TooLarge("bodies"));
         }
         Ok(Self { parts: out })

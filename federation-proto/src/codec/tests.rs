@@ -138,3 +138,33 @@ fn high_cardinality_columns_are_not_interned_again() {
     }
     assert_eq!(interned.iter().filter(|interned| **interned).count(), 3, "the first, and one in about 64 after");
 }
+
+/// A string that starts or ends within a character is refused, though the column as a whole is UTF-8.
+#[test]
+fn strings_are_cut_on_character_borders() {
+    let column = |lens: [u64; 2]| {
+        through(
+            move |out| {
+                out.number(0);
+                out.ints(lens.into_iter(), 0);
+                out.bytes(["aé".as_bytes()].into_iter(), Kind::Text);
+            },
+            |payload| payload.strings(2).is_ok(),
+        )
+    };
+    assert!(column([1, 2]) && column([3, 0]));
+    assert!(!column([2, 1]));
+}
+
+/// What is not the expected number of values, or points beyond what there is, is refused.
+#[test]
+fn columns_that_do_not_fit_are_refused() {
+    let three = |out: &mut Streams| out.ints([4u64, 5, 6].into_iter(), 0);
+    assert!(through(three, |payload| payload.ints_below(3, 7).is_ok()));
+    assert!(through(three, |payload| payload.ints_below(3, 6).is_err()));
+    assert!(through(three, |payload| payload.ints(4).is_err()));
+    let long = |out: &mut Streams| out.ints([u64::from(u32::MAX); 2].into_iter(), 0);
+    assert!(through(long, |payload| payload.offsets(2, 0).is_err()), "beyond 4 GiB");
+    let many = |out: &mut Streams| out.ints([1 << 30].into_iter(), 0);
+    assert!(through(many, |payload| payload.offsets(1, 16).is_err()), "rows of another table out of nothing");
+}

@@ -1,6 +1,6 @@
 //! OTLP protobuf as it comes off the wire: what is valid, how many rows it has, and when they are from.
 //!
-//! [`scan`] is the one gate before anything is stored: a single pass over the bytes, table-driven ([`schema`]), that accepts exactly what
+//! [`scan`] is the one gate before anything is stored: a single pass over the bytes, table-driven (`schema`), that accepts exactly what
 //! prost accepts for the Export requests of opentelemetry-proto 0.33. It allocates nothing and recurses at most 100 deep.
 //!
 //! A *row* is a span, a log record or a metric data point; counted depth-first in the order of the body. A metric without points has none.
