@@ -1,7 +1,7 @@
 //! Keeps the index a copy of what is synced and not buried by a checkpoint, and knows a good copy from another.
 //!
 //! **Entry**, 24 bytes: segment, offset, meta length, payload length, zero (`u32` each), CRC32C of log id, seq and those. **Marker**: version, log id, next seq,
-//! synced seq, position (segment, offset) up to which the index knows all, location of the newest checkpoint (zeros: none), number of entries, a digest of
+//! synced seq, position (segment, offset) up to which the index knows all, whether that segment is open, location of the newest checkpoint (zeros: none), number of entries, a digest of
 //! their seqs, CRC32C. Number and digest show a lost or alien entry, the CRCs a damaged one.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::index::{Index, IndexError, IndexUpdate, IndexValue};
 use crate::segment::{SegmentNo, bytes_at, u32_at, u64_at};
 
 const VERSION: u32 = 1;
-const MARKER_BYTES: usize = 84;
+const MARKER_BYTES: usize = 88;
 /// Entries written in one step when the index is made anew.
 const CHUNK: usize = 4096;
 
@@ -27,6 +27,8 @@ pub(super) struct Frontier {
     pub(super) next: u64,
     /// Every seq below is durable, or given up in a durable void.
     pub(super) synced: u64,
+    /// The segment at the position takes more records.
+    pub(super) open: bool,
 }
 
 /// What the index says of itself.
@@ -47,6 +49,7 @@ impl Marker {
         out.extend_from_slice(&self.frontier.synced.to_le_bytes());
         out.extend_from_slice(&self.frontier.position.segment.0.to_le_bytes());
         out.extend_from_slice(&self.frontier.position.offset.to_le_bytes());
+        out.extend_from_slice(&u32::from(self.frontier.open).to_le_bytes());
         out.extend_from_slice(&self.checkpoint.as_ref().map_or([0; 16], encode_location));
         out.extend_from_slice(&self.entries.to_le_bytes());
         out.extend_from_slice(&self.digest.to_le_bytes());
@@ -55,20 +58,21 @@ impl Marker {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != MARKER_BYTES || u32_at(bytes, 0)? != VERSION || u32_at(bytes, 80)? != crc32c::crc32c(&bytes[..80]) {
+        if bytes.len() != MARKER_BYTES || u32_at(bytes, 0)? != VERSION || u32_at(bytes, 84)? != crc32c::crc32c(&bytes[..84]) {
             return None;
         }
-        let checkpoint = decode_location(&bytes[48..64])?;
+        let checkpoint = decode_location(&bytes[52..68])?;
         Some(Self {
             frontier: Frontier {
                 log_id: bytes_at(bytes, 4)?,
                 next: u64_at(bytes, 20)?,
                 synced: u64_at(bytes, 28)?,
                 position: Position { segment: SegmentNo(u32_at(bytes, 36)?), offset: u64_at(bytes, 40)? },
+                open: u32_at(bytes, 48)? == 1,
             },
             checkpoint: (checkpoint.offset > 0).then_some(checkpoint),
-            entries: u64_at(bytes, 64)?,
-            digest: u64_at(bytes, 72)?,
+            entries: u64_at(bytes, 68)?,
+            digest: u64_at(bytes, 76)?,
         })
     }
 }

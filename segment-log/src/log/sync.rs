@@ -86,16 +86,17 @@ impl Log {
 
     /// What the index is told it covers.
     pub(super) fn frontier(&self, position: Position) -> Frontier {
-        Frontier { log_id: self.id, position, next: self.synced, synced: self.synced_beyond_doubt() }
+        let open = self.active.as_ref().is_some_and(|active| active.number == position.segment);
+        Frontier { log_id: self.id, position, next: self.synced, synced: self.synced_beyond_doubt(), open }
     }
 
-    /// Where the log ends: everything written lies before. With no segment open the highest number's end, so that a new one lies behind.
+    /// Where the log ends: everything written lies before. It is a place in a file that exists, for the number of one that could not be created is given again
+    /// after a restart.
     pub(super) fn position(&self) -> Position {
-        match &self.active {
-            Some(active) => Position { segment: active.number, offset: active.end },
-            None => {
-                Position { segment: self.last_segment, offset: self.segments.get(&self.last_segment).map_or(0, |segment| segment.bytes) }
-            }
+        match (&self.active, self.segments.last_key_value()) {
+            (Some(active), _) => Position { segment: active.number, offset: active.end },
+            (None, Some((&segment, last))) => Position { segment, offset: last.bytes },
+            (None, None) => Position::default(),
         }
     }
 

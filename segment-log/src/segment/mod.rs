@@ -63,7 +63,7 @@ const MAGIC: [u8; 8] = *b"TRIBSEG\0";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".seg";
 
-/// Number of a segment within its log. Only grows; a number is never used for two files.
+/// Number of a segment within its log. Only grows; a number is never used for two files that hold anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentNo(pub u32);
 

@@ -25,7 +25,7 @@ use self::survey::Survey;
 use self::sweep::Findings;
 use super::indexing::IndexKeeper;
 use super::quarantine::Quarantine;
-use super::{Location, Log, Options, Position, Recovery};
+use super::{Location, Log, Options, Recovery};
 use crate::error::OpenError;
 use crate::index::Index;
 use crate::segment::{Kind, RECORD_HEADER_BYTES, RecordHeader, SegmentKey, read_around_errors};
@@ -86,7 +86,7 @@ fn find(
     };
     tracing::info!(place = store.place(), reason, "index is made anew from the segments");
     let mut findings = Findings::default();
-    findings.sweep(store, survey, id, Position::default())?;
+    findings.sweep(store, survey, id, None)?;
     let checkpoint = findings.newest_checkpoint(store, survey, id);
     Ok((findings, checkpoint, Some(reason)))
 }
@@ -112,7 +112,7 @@ fn find_by_index(store: &dyn Store, survey: &Survey, index: &mut IndexKeeper, id
     let indexed = loaded.records.keys().copied().collect();
     let mut findings =
         Findings { records: loaded.records, indexed, next: marker.frontier.next, synced: marker.frontier.synced, ..Findings::default() };
-    findings.sweep(store, survey, id, marker.frontier.position)?;
+    findings.sweep(store, survey, id, Some(&marker.frontier))?;
     let mut checkpoint = findings.newest_checkpoint(store, survey, id);
     if checkpoint.is_none()
         && let Some(location) = marker.checkpoint

@@ -16,7 +16,7 @@ pub(super) struct Surveyed {
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) base: u64,
-    /// Its header is whole.
+    /// Its header is whole (both copies are there, and one can be read).
     pub(super) whole: bool,
 }
 
@@ -55,7 +55,12 @@ impl Survey {
             if let Some(header) = header {
                 headers.insert(number, header.log_id);
             }
-            let surveyed = Surveyed { name: entry.name.clone(), bytes: entry.bytes, base: base.0, whole: header.is_some() };
+            let surveyed = Surveyed {
+                name: entry.name.clone(),
+                bytes: entry.bytes,
+                base: base.0,
+                whole: header.is_some() && entry.bytes >= SEGMENT_HEADER_BYTES,
+            };
             survey.segments.insert(number, surveyed);
         }
         survey.elect(&headers);
@@ -87,7 +92,7 @@ impl Survey {
         let Position { segment, offset } = marker.frontier.position;
         let known = match self.segments.get(&segment) {
             Some(covered) => offset <= covered.bytes,
-            None => offset == 0 || self.segments.range(segment..).next().is_some(),
+            None => self.segments.range(segment..).next().is_some(),
         };
         if !known {
             return Err(format!("it is newer than the segments: it knows segment {segment} up to byte {offset}"));

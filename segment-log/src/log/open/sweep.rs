@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+use super::super::indexing::Frontier;
 use super::super::{DamageKind, Location, Position};
 use super::survey::{Survey, Surveyed};
 use super::{Checkpoint, open_error};
@@ -67,14 +68,26 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Reads all segments from a position on.
-    pub(super) fn sweep(&mut self, store: &dyn Store, survey: &Survey, id: &[u8; 16], from: Position) -> Result<(), OpenError> {
-        for (&number, segment) in survey.segments.range(from.segment..) {
-            let covered = number == from.segment && from.offset > 0;
-            let (start, expected) = if covered { (from.offset, self.next) } else { (SEGMENT_HEADER_BYTES, segment.base) };
+    /// Reads all segments from where the index ends on.
+    pub(super) fn sweep(&mut self, store: &dyn Store, survey: &Survey, id: &[u8; 16], from: Option<&Frontier>) -> Result<(), OpenError> {
+        let position = from.map_or(Position::default(), |frontier| frontier.position);
+        for (&number, segment) in survey.segments.range(position.segment..) {
+            let covered = from.filter(|_| number == position.segment);
+            let (start, expected) = match covered {
+                Some(frontier) => (position.offset, frontier.next),
+                None if segment.whole => (SEGMENT_HEADER_BYTES, segment.base),
+                // A creation that failed: the segment before may have gone on.
+                None => (SEGMENT_HEADER_BYTES, segment.base.max(self.next)),
+            };
             let file = store.open(&segment.name).map_err(|error| open_error(store, format!("open {}", segment.name), error))?;
-            let mut pass =
-                Pass { number, key: SegmentKey::new(id, number), expected, open: None, clean: segment.bytes >= start, records: 0 };
+            let mut pass = Pass {
+                number,
+                key: SegmentKey::new(id, number),
+                expected,
+                open: None,
+                clean: covered.is_none_or(|frontier| frontier.open),
+                records: 0,
+            };
             let refused = pass.run(&*file, start, segment.bytes, self);
             if refused > 0 && refused >= segment.bytes.saturating_sub(start) {
                 return Err(open_error(store, format!("read {}", segment.name), io::Error::other("every read failed")));
@@ -85,12 +98,14 @@ impl Findings {
         Ok(())
     }
 
+    /// Seqs go on where the next segment begins; behind the last one there can have been as many records as have room in what cannot be read.
     fn conclude(&mut self, mut pass: Pass, segment: &Surveyed, next_base: Option<u64>) {
-        let tail = pass.open.as_ref().map_or(0, |gap| gap.bytes);
-        // A header that is not whole may have had a torn file behind it that is shorter than a header.
-        let unreadable = if segment.bytes < SEGMENT_HEADER_BYTES { 0 } else { tail };
-        let most = pass.expected + unreadable / RECORD_HEADER_BYTES as u64;
-        let end = next_base.map_or(most, |base| most.min(base.max(pass.expected)));
+        let unreadable = pass.open.as_ref().map_or(0, |gap| gap.bytes);
+        let end = next_base.unwrap_or(pass.expected + unreadable / RECORD_HEADER_BYTES as u64).max(pass.expected);
+        if pass.open.is_none() && pass.expected < end {
+            // The end of the file is gone, with whole records in it, or a segment between the two: a gap of no bytes.
+            pass.open = Some(Unreadable { offset: segment.bytes, bytes: 0, header: None, meta: None });
+        }
         pass.close(end, self);
         self.next = self.next.max(end);
         self.swept.push(pass.number);

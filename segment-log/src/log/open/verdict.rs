@@ -28,34 +28,40 @@ impl Findings {
         let is_done =
             |seq: u64| is_void(seq) || checkpoint.is_some_and(|checkpoint| seq < checkpoint.seq && checkpoint.acked.contains(seq));
         let mut gaps = std::mem::take(&mut self.gaps);
+        let newest = checkpoint.map(|checkpoint| (checkpoint.location.segment, u64::from(checkpoint.location.offset)));
+        // A later record counts a checkpoint that is not there.
+        let checkpoint_lost = self.checkpoints_synced > checkpoint.map_or(0, |checkpoint| checkpoint.number);
         for gap in &mut gaps {
             let promised = gap.seqs.start..gap.seqs.end.min(self.synced);
-            let lost = promised.filter(|&seq| !is_done(seq)).count() as u64;
+            let mut lost = promised.filter(|&seq| !is_done(seq)).count() as u64;
+            if gap.found.bytes == 0 && checkpoint_lost {
+                // A segment that is gone was let go by the checkpoint that is gone.
+                lost = 0;
+            }
             verdict.lost_records += lost;
-            gap.kind = self.kind_of(gap, lost, checkpoint);
+            let behind_newest = newest < Some((gap.segment, gap.found.offset));
+            gap.kind = self.kind_of(gap, lost, checkpoint_lost && behind_newest);
             let unpromised = gap.seqs.start.max(self.synced)..gap.seqs.end;
             if unpromised.clone().any(|seq| !is_void(seq)) {
                 verdict.voids.push(unpromised);
             }
         }
+        gaps.retain(|gap| gap.found.bytes > 0 || gap.kind != DamageKind::Torn);
         self.gaps = gaps;
         self.records.retain(|&seq, _| !is_done(seq));
         self.voids = voids;
         verdict
     }
 
-    fn kind_of(&self, gap: &Gap, lost: u64, checkpoint: Option<&Checkpoint>) -> DamageKind {
-        let (segment, offset) = (gap.segment, gap.found.offset);
-        let superseded = checkpoint.is_some_and(|newest| (newest.location.segment, u64::from(newest.location.offset)) > (segment, offset));
-        // A later record counts a checkpoint that is not there.
-        let missing = self.checkpoints_synced > checkpoint.map_or(0, |newest| newest.number) && !superseded;
+    /// `checkpoint_lost`: the checkpoint that is missing may have been here.
+    fn kind_of(&self, gap: &Gap, lost: u64, checkpoint_lost: bool) -> DamageKind {
         match gap.found.header {
-            Some(header) if header.kind == Kind::Checkpoint && header.stamp.checkpoints <= self.checkpoints_synced && missing => {
+            Some(header) if header.kind == Kind::Checkpoint && header.stamp.checkpoints <= self.checkpoints_synced && checkpoint_lost => {
                 DamageKind::Checkpoint
             }
-            None if lost == 0 && missing => DamageKind::Checkpoint,
+            None if lost == 0 && gap.found.bytes > 0 && checkpoint_lost => DamageKind::Checkpoint,
             _ if lost == 0 => DamageKind::Torn,
-            _ if self.husks.contains(&segment) => DamageKind::Segment,
+            _ if self.husks.contains(&gap.segment) => DamageKind::Segment,
             _ => DamageKind::Records,
         }
     }
