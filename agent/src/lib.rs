@@ -81,10 +81,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let admin = admin.bind().await.map_err(RunError::Admin)?;
     let sender = Sender::new(&config.edge).map_err(RunError::Sender)?;
 
-    // The admin endpoint outlives the drain, the sender outlives the driver.
+    // The admin endpoint answers when there is something to say, and outlives the drain; the sender outlives the driver.
     let (drained, closing) = (Shutdown::new(), Shutdown::new());
-    let admin = tokio::spawn(admin.serve(drained.clone()));
     let driver = Driver::start(&config, Arc::clone(&dispatch), &readiness);
+    let admin = tokio::spawn(admin.serve(drained.clone()));
     let sending = tokio::spawn(sender::run(sender, Arc::clone(&dispatch), readiness, closing.clone()));
     driver.run(shutdown).await;
 

@@ -6,6 +6,7 @@
 //! | [`config`] | What was this process told to do, and on which line is it wrong? |
 //! | [`tls`] | Who am I to my peers, and who are they? |
 //! | [`admin`] | Does data move (`/readyz`), what was counted (`/metrics`, `/ledger`)? |
+//! | [`accept`] | How many connections at a time? |
 //! | [`shutdown`] | When do I stop, and how long may I take? |
 //! | [`observe`] | Where do logs and metrics go? |
 //!
@@ -35,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod admin;
 pub mod config;
 mod exit;

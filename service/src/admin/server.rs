@@ -5,7 +5,6 @@
 //! keeps connections alive opens another one.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,9 +12,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use crate::accept::accept_until;
 use crate::shutdown::{Shutdown, drain};
 
 /// Open connections.
@@ -32,46 +30,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a begun request may take to end at shutdown, or at the end of the lifetime.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long to wait after the kernel refused a connection (mostly: no free file descriptor).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers on `listener` until `shutdown` is requested, then ends what it has begun.
 pub(super) async fn serve(listener: TcpListener, routes: Router, shutdown: Shutdown) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.requested() => break,
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        match accepted {
-            Some((stream, slot)) => {
-                let (routes, shutdown) = (routes.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    connection(stream, routes, shutdown).await;
-                    drop(slot);
-                });
-            }
-            None => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
+    let each = |stream| connection(stream, routes.clone(), shutdown.clone());
+    let mut connections = accept_until(listener, "admin", MAX_CONNECTIONS, &shutdown, each).await;
     let ended = drain(GRACE, async { while connections.join_next().await.is_some() {} }).await;
     if ended.is_err() {
         tracing::debug!("admin: requests were cut off");
-    }
-}
-
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
-        Err(error) => {
-            tracing::warn!(%error, "admin: cannot accept a connection");
-            None
-        }
     }
 }
 
