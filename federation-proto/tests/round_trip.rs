@@ -4,6 +4,7 @@
 mod support;
 
 use federation_proto::codec::{Encoder, Part};
+use federation_proto::columns::Columns;
 use federation_proto::identity::Signal;
 use proptest::prelude::*;
 
@@ -113,4 +114,20 @@ fn rows_beyond_the_body_are_an_error() {
     let encoded = encode(&mut encoder, Signal::Logs, std::slice::from_ref(&body));
     let received = records::of(Signal::Logs, &decode(Signal::Logs, &encoded).to_otlp());
     assert_eq!(sorted(records::of(Signal::Logs, &body)), sorted(received));
+}
+
+/// Fields that a kind of metric does not have are unknown ones: a gauge has no temporality because its field 2 is a number, nor is a
+/// histogram monotonic.
+#[test]
+fn only_sums_are_monotonic_and_gauges_have_no_temporality() {
+    let body = |field: u8| {
+        let data = [field << 3 | 2, 6, 0x0a, 0, 0x10, 2, 0x18, 1];
+        let around = |inner: &[u8], tag: u8| [&[tag, inner.len() as u8][..], inner].concat();
+        around(&around(&around(&data, 0x12), 0x12), 0x0a)
+    };
+    for (field, temporality, monotonic) in [(5, 0, false), (7, 2, true), (9, 2, false), (10, 2, false), (11, 0, false)] {
+        let columns = decode(Signal::Metrics, &encode(&mut Encoder::new(), Signal::Metrics, &[body(field)]));
+        let Columns::Metrics(points) = columns else { unreachable!("metrics") };
+        assert_eq!((points.metric(0).temporality(), points.metric(0).monotonic()), (temporality, monotonic), "field {field}");
+    }
 }

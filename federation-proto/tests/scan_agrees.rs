@@ -177,3 +177,29 @@ fn limits_are_kept() {
     assert_eq!(scan(&Limits { max_rows: 2, ..Limits::default() }), Err(Fault::TooManyRows));
     assert_eq!(scan(&Limits { max_bytes: body.len() - 1, ..Limits::default() }), Err(Fault::TooLarge));
 }
+
+/// A body of few rows cannot hold so many events or bucket counts, two bytes or one each, that no reader takes the batch it becomes.
+#[test]
+fn parts_of_rows_are_limited_too() {
+    let limits = |max_rows| Limits { max_rows, ..Limits::default() };
+    let fault = |signal, body: &[u8], max_rows| scan(signal, body, &limits(max_rows)).map(|found| found.rows).map_err(|found| found.fault);
+    let events = wrap(1, &wrap(2, &wrap(2, &[wrap(11, &[]), wrap(13, &[]), wrap(11, &[])].concat())));
+    assert_eq!(fault(Signal::Traces, &events, 3), Ok(1));
+    assert_eq!(fault(Signal::Traces, &events, 2), Err(Fault::TooManyParts));
+    let buckets = wrap(1, &wrap(2, &wrap(2, &wrap(10, &wrap(1, &wrap(8, &wrap(2, &[1; 12])))))));
+    assert_eq!(fault(Signal::Metrics, &buckets, 3), Ok(1));
+    assert_eq!(fault(Signal::Metrics, &buckets, 2), Err(Fault::TooManyParts));
+}
+
+/// The largest numbers of events that the default limits let in, with values as wide as they can be, make batches that a reader takes.
+#[test]
+fn what_is_let_in_can_be_decoded() {
+    let mut span = vec![];
+    for _ in 0..(1 << 20) - 1 {
+        span.extend([0x5a, 0]);
+    }
+    span.extend(wrap(11, &[&[0x09][..], &[0xff; 8], &[0x20, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat()));
+    let body = wrap(1, &wrap(2, &wrap(2, &span)));
+    let encoded = support::encode(&mut federation_proto::codec::Encoder::new(), Signal::Traces, std::slice::from_ref(&body));
+    assert_eq!(support::decode(Signal::Traces, &encoded).rows(), 1);
+}

@@ -49,7 +49,7 @@ impl Dictionary {
         self.batch += 1;
     }
 
-    /// Forgets all entries: for strings that do not come again in the next batch.
+    /// Forgets all entries, for strings that do not come again in the next batch; keeps the memory.
     pub(crate) fn forget(&mut self) {
         self.table.clear();
         self.entries.clear();
@@ -63,9 +63,12 @@ impl Dictionary {
         self.seed
     }
 
-    /// Bytes of strings held.
+    /// Bytes of memory held, used or not.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.table.capacity() * size_of::<u64>()
+            + self.codes.capacity() * size_of::<u32>()
     }
 
     /// Distinct strings of this batch.
@@ -90,7 +93,7 @@ impl Dictionary {
             if slot >> 32 == hash >> 32 {
                 let number = slot as u32 - 1;
                 let entry = &mut self.entries[number as usize];
-                if self.bytes[entry.start as usize..entry.end as usize] == *string {
+                if equal(&self.bytes[entry.start as usize..entry.end as usize], string) {
                     if entry.batch != self.batch {
                         entry.batch = self.batch;
                         entry.code = self.codes.len() as u32;
@@ -143,6 +146,30 @@ impl Dictionary {
     }
 }
 
+/// Whether two strings are the same; for short ones cheaper than a call of `memcmp`.
+#[inline]
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let ((eights, rest), (other_eights, other_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    if let (Some(last), Some(other)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        return last == other && eights.iter().zip(other_eights).all(|(eight, other)| eight == other);
+    }
+    match (rest.first_chunk::<4>(), rest.last_chunk::<4>(), other_rest.first_chunk::<4>(), other_rest.last_chunk::<4>()) {
+        (Some(first), Some(last), Some(other_first), Some(other_last)) => first == other_first && last == other_last,
+        _ => rest.iter().zip(other_rest).all(|(byte, other)| byte == other),
+    }
+}
+
+/// A hash of two numbers that nobody who does not know the seed can collide.
+#[inline]
+pub(crate) fn hash_pair(a: u64, b: u64, seed: u64) -> u64 {
+    fold(fold(a ^ seed, ODD ^ seed.rotate_left(32)) ^ b, ODD)
+}
+
+const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -152,7 +179,6 @@ fn fold(a: u64, b: u64) -> u64 {
 /// A hash by folded multiplication, eight bytes at a time; the last eight overlap what went before.
 #[inline]
 fn hash(bytes: &[u8], seed: u64) -> u64 {
-    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut state = seed ^ (bytes.len() as u64).wrapping_mul(ODD);
     let tail = if let Some(last) = bytes.last_chunk::<8>() {
         let (chunks, _) = bytes.as_chunks::<8>();

@@ -61,7 +61,8 @@ impl Strings {
         } else if self.rows >= MIN_ROWS && is_plain(self.dictionary.len(), self.rows) {
             self.plain = true;
             self.age = 0;
-            self.dictionary.forget();
+            // Its memory too: there may be thousands of such columns.
+            self.dictionary = Dictionary::default();
         }
         self.dictionary.begin();
         self.rows = 0;
@@ -83,14 +84,19 @@ impl Strings {
         if self.plain { sources.get(Span::unpack(slot)) } else { self.dictionary.value(slot as u32) }
     }
 
-    /// Writes the strings behind these slots.
+    /// Writes the strings behind these slots, each of which [`Strings::push`] gave once in this batch.
     pub(crate) fn emit(&self, slots: &[u64], sources: &Sources<'_>, out: &mut Streams) {
         if self.plain {
             out.number(0);
             out.ints(slots.iter().map(|&slot| u64::from(Span::unpack(slot).len)), 0);
             out.bytes(slots.iter().map(|&slot| sources.get(Span::unpack(slot))), Kind::Text);
-        } else {
+        } else if slots.len() == self.rows {
             emit(&self.dictionary, slots.iter().map(|&slot| slot as u32), Kind::Text, out);
+        } else {
+            // Some of the strings went elsewhere with their rows: they are not written here a second time.
+            let mut again = Dictionary::default();
+            let codes: Vec<u32> = slots.iter().map(|&slot| again.code(self.dictionary.value(slot as u32))).collect();
+            emit(&again, codes.iter().copied(), Kind::Text, out);
         }
     }
 }

@@ -5,7 +5,7 @@ use arrow_array::types::{UInt32Type, UInt64Type};
 
 use super::container::{Packer, read, unpack};
 use super::decoder::DecodeLimits;
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, equal, hash_pair};
 use super::payload::Payload;
 use super::source::Sources;
 use super::streams::{Kind, Streams};
@@ -167,4 +167,59 @@ fn columns_that_do_not_fit_are_refused() {
     assert!(through(long, |payload| payload.offsets(2, 0).is_err()), "beyond 4 GiB");
     let many = |out: &mut Streams| out.ints([1 << 30].into_iter(), 0);
     assert!(through(many, |payload| payload.offsets(1, 16).is_err()), "rows of another table out of nothing");
+}
+
+/// Ids that differ in their last bytes alone, or by as much as their traces do, spread over a hash table as random ones do: neither a
+/// counter nor somebody who means it makes a batch quadratic.
+#[test]
+fn hashes_of_ids_spread() {
+    const SLOTS: usize = 1 << 15;
+    let counters: fn(u64) -> (u64, u64) = |n| (n.swap_bytes(), 0);
+    let one_per_trace: fn(u64) -> (u64, u64) = |n| (0x0123_4567_89ab_cdef ^ n << 32, n);
+    let low: fn(u64) -> (u64, u64) = |n| (n, 7);
+    for pairs in [counters, one_per_trace, low] {
+        let seed = Dictionary::default().seed();
+        let mut slots = vec![0u32; SLOTS];
+        for (id, trace) in (0..10_000).map(pairs) {
+            slots[hash_pair(id, trace, seed) as usize % SLOTS] += 1;
+        }
+        let most = slots.iter().max().copied();
+        assert!(most < Some(12), "{most:?} of 10,000 in one of {SLOTS} slots");
+    }
+}
+
+/// Strings that are not written in this batch's column, because their rows went elsewhere, do not stand in its dictionary.
+#[test]
+fn a_dictionary_holds_what_is_used() {
+    let parts = [super::Part { body: &[], rows: 0..0 }];
+    let sources = Sources::new(&parts).expect("small");
+    let mut strings = Strings::default();
+    strings.begin();
+    let slots: Vec<u64> = (0..400).map(|n| strings.push(format!("string {}", n % 80).as_bytes(), 0)).collect();
+    let used: Vec<u64> = slots.iter().copied().filter(|slot| slot % 40 == 3).collect();
+    let fill = |out: &mut Streams| strings.emit(&used, &sources, out);
+    let column = through(fill, |payload| payload.strings(used.len()).expect("strings"));
+    assert!((0..used.len()).all(|row| column.get(row).as_bytes() == strings.get(used[row], &sources)));
+    let distinct = through(fill, |payload| {
+        let distinct = payload.number().expect("a dictionary");
+        drop(payload.blobs(Kind::Text, distinct).expect("its strings"));
+        drop(payload.ints(used.len()).expect("codes"));
+        distinct
+    });
+    assert_eq!(distinct, 2);
+}
+
+/// Strings are equal if they are, whatever their lengths and wherever they differ.
+#[test]
+fn strings_are_compared_whole() {
+    for len in 0..40 {
+        let string: Vec<u8> = (0..len).collect();
+        assert!(equal(&string, &string.clone()));
+        assert!(!equal(&string, &string.iter().copied().chain([0]).collect::<Vec<u8>>()));
+        for at in 0..string.len() {
+            let mut other = string.clone();
+            other[at] ^= 0x80;
+            assert!(!equal(&string, &other), "byte {at} of {len}");
+        }
+    }
 }

@@ -57,6 +57,8 @@ fn nested_values_as_json() {
     });
     assert_eq!(text(list), r#"{"a":"\u003c\u2028\u0001\n\"","n":null,"s":[0.5,null],"z":"AQID"}"#);
     assert_eq!(text(Any::ArrayValue(ArrayValue { values: Vec::new() })), "[]");
+    // A field of a later version before the array changes nothing.
+    assert_eq!(AnyWire(&[0x48, 1, 0x2a, 4, 0x0a, 2, 0x10, 1]).value().to_text(), "[true]");
     assert_eq!(text(Any::ArrayValue(ArrayValue { values: vec![any(Any::DoubleValue(f64::NAN))] })), "");
 }
 

@@ -59,8 +59,7 @@ impl<'a> AnyWire<'a> {
     }
 
     fn is(self, field: u32) -> bool {
-        let mut r = Reader::new(self.0);
-        matches!(r.key(), Ok((number, _)) if number == field)
+        fields(self.0, field).next().is_some()
     }
 }
 

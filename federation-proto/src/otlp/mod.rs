@@ -5,6 +5,7 @@
 //!
 //! A *row* is a span, a log record or a metric data point; counted depth-first in the order of the body. A metric without points has none.
 
+pub(crate) mod plain;
 mod scan;
 pub(crate) mod schema;
 pub(crate) mod wire;
@@ -23,7 +24,8 @@ pub use scan::scan;
 pub struct Limits {
     /// Longest body, bytes.
     pub max_bytes: usize,
-    /// Most rows in one body.
+    /// Most rows in one body; and most events, links, exemplars and quantiles in it, all together. Of counts of exponential buckets, which
+    /// may be as short as a byte, it may have four times as many.
     pub max_rows: u32,
 }
 
@@ -88,6 +90,9 @@ pub enum Fault {
     /// More rows than [`Limits::max_rows`].
     #[error("too many rows in one request")]
     TooManyRows,
+    /// More events, links, exemplars, quantiles or bucket counts than [`Limits::max_rows`] allows.
+    #[error("too many events, links, exemplars, quantiles or bucket counts in one request")]
+    TooManyParts,
     /// A body longer than [`Limits::max_bytes`].
     #[error("request too large")]
     TooLarge,

@@ -1,5 +1,6 @@
 //! The validating pass: accepts what prost 0.14 accepts, counts rows, finds their times, notes what is unusual.
 
+use super::plain::{is_ascii, plain};
 use super::schema::{Field, Kind, Msg};
 use super::wire::{Reader, Wire};
 use super::{Fault, Limits, Malformed, Scan};
@@ -7,6 +8,10 @@ use crate::identity::Signal;
 
 /// How many messages and groups may stand in one another, as prost limits them.
 const MAX_DEPTH: u32 = 100;
+
+/// Counts of exponential buckets that a body may have per row that it may have: as wide integers they take eight bytes each in a batch,
+/// which must stay within what its reader takes.
+const BUCKETS_PER_ROW: u64 = 4;
 
 /// Validates an Export request of `signal` and counts its rows, in one pass and without allocating.
 ///
@@ -22,7 +27,7 @@ pub fn scan(signal: Signal, body: &[u8], limits: &Limits) -> Result<Scan, Malfor
     if body.len() > limits.max_bytes {
         return Err(Malformed { at: limits.max_bytes, fault: Fault::TooLarge });
     }
-    let mut walk = Walk { rows: 0, max_rows: limits.max_rows, canonical: true, oldest: u64::MAX, newest: 0 };
+    let mut walk = Walk::new(limits.max_rows);
     walk.message(root, Reader::new(body), MAX_DEPTH)?;
     Ok(Scan {
         rows: walk.rows,
@@ -35,12 +40,16 @@ pub fn scan(signal: Signal, body: &[u8], limits: &Limits) -> Result<Scan, Malfor
 
 /// Whether `bytes` are a valid and canonical message of type `msg` in which at most `depth` messages stand in one another.
 pub(crate) fn check(msg: Msg, bytes: &[u8], depth: u32) -> bool {
-    let mut walk = Walk { rows: 0, max_rows: u32::MAX, canonical: true, oldest: u64::MAX, newest: 0 };
+    let mut walk = Walk::new(u32::MAX);
     walk.message(msg, Reader::new(bytes), depth).is_ok() && walk.canonical
 }
 
 struct Walk {
     rows: u32,
+    /// Events and the like.
+    parts: u32,
+    /// Counts of exponential buckets.
+    buckets: u64,
     max_rows: u32,
     canonical: bool,
     oldest: u64,
@@ -55,6 +64,10 @@ struct Times {
 }
 
 impl Walk {
+    fn new(max_rows: u32) -> Self {
+        Self { rows: 0, parts: 0, buckets: 0, max_rows, canonical: true, oldest: u64::MAX, newest: 0 }
+    }
+
     fn message(&mut self, msg: Msg, mut r: Reader<'_>, depth: u32) -> Result<(), Malformed> {
         let mut seen = 0u32;
         let mut times = Times::default();
@@ -72,7 +85,7 @@ impl Walk {
                     if depth == 0 {
                         return Err(r.fault(Fault::Depth));
                     }
-                    if inner != Msg::KeyValue || depth < 2 || !plain_key_value(body.rest()) {
+                    if inner != Msg::KeyValue || depth < 2 || !is_plain(body.rest()) {
                         self.message(inner, body, depth - 1)?;
                     }
                 }
@@ -80,7 +93,11 @@ impl Walk {
                 _ => self.scalar(field, wire, &mut r, &mut times)?,
             }
         }
-        if msg.is_row() { self.row(&r, &times) } else { Ok(()) }
+        match msg {
+            _ if msg.is_row() => self.row(&r, &times),
+            _ if msg.is_part() => self.part(&r),
+            _ => Ok(()),
+        }
     }
 
     #[inline]
@@ -128,8 +145,9 @@ impl Walk {
             let mut values = r.message()?;
             while !values.is_done() {
                 one(&mut values)?;
+                self.buckets += u64::from(unpacked == Wire::Varint);
             }
-            return Ok(());
+            return if self.buckets <= BUCKETS_PER_ROW * u64::from(self.max_rows) { Ok(()) } else { Err(r.fault(Fault::TooManyParts)) };
         }
         expect(r, wire, unpacked)?;
         self.canonical = false;
@@ -148,6 +166,14 @@ impl Walk {
         }
         Ok(())
     }
+
+    fn part(&mut self, r: &Reader<'_>) -> Result<(), Malformed> {
+        if self.parts >= self.max_rows {
+            return Err(r.fault(Fault::TooManyParts));
+        }
+        self.parts += 1;
+        Ok(())
+    }
 }
 
 #[inline]
@@ -157,20 +183,11 @@ fn expect(r: &Reader<'_>, found: Wire, declared: Wire) -> Result<(), Malformed> 
 
 #[inline]
 fn is_utf8(bytes: &[u8]) -> bool {
-    bytes.is_ascii() || simdutf8::basic::from_utf8(bytes).is_ok()
+    is_ascii(bytes) || simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// The common attribute, a short ASCII key with a string or an integer, recognised without the general walk. False says nothing.
+/// A KeyValue that needs no walk.
 #[inline]
-fn plain_key_value(bytes: &[u8]) -> bool {
-    let [0x0a, key_len @ 0..0x80, rest @ ..] = bytes else { return false };
-    let Some((key, [0x12, value_len @ 0..0x80, value @ ..])) = rest.split_at_checked(usize::from(*key_len)) else { return false };
-    if value.len() != usize::from(*value_len) || !key.is_ascii() {
-        return false;
-    }
-    match value {
-        [0x0a, len @ 0..0x80, text @ ..] => text.len() == usize::from(*len) && text.is_ascii(),
-        [0x18, 0..0x80] | [0x18, 0x80..=0xff, 0..0x80] => true,
-        _ => false,
-    }
+fn is_plain(pair: &[u8]) -> bool {
+    plain(pair).is_some_and(|found| found.is_ascii(pair))
 }

@@ -140,6 +140,11 @@ impl Msg {
     pub(crate) fn is_row(self) -> bool {
         matches!(self, Msg::Span | Msg::LogRecord | Msg::NumberPoint | Msg::HistogramPoint | Msg::ExpHistogramPoint | Msg::SummaryPoint)
     }
+
+    /// Whether each message of this type is a line in a table that belongs to the rows.
+    pub(crate) fn is_part(self) -> bool {
+        matches!(self, Msg::Event | Msg::Link | Msg::Exemplar | Msg::Quantile)
+    }
 }
 
 const fn build(fields: &[(usize, Kind)], repeated: &[usize], oneof: &[usize]) -> Table {

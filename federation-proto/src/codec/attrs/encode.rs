@@ -10,8 +10,8 @@ use crate::codec::strings::Strings;
 use crate::otlp::Malformed;
 use crate::otlp::wire::{Reader, Writer, put_varint};
 
-/// Bytes of interned strings that may outlive a batch, over all columns.
-const MAX_HELD_BYTES: usize = 32 << 20;
+/// Bytes of dictionaries that may outlive a batch, over all columns.
+pub(super) const MAX_HELD_BYTES: usize = 32 << 20;
 /// No tail.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -66,16 +66,20 @@ pub(crate) struct AttrsEncoder {
 impl AttrsEncoder {
     /// Starts a batch.
     pub(crate) fn begin(&mut self) {
-        let held: usize = self.strings.iter().map(Strings::held_bytes).sum();
-        if self.shapes.is_full() || held > MAX_HELD_BYTES {
+        self.strings.iter_mut().for_each(Strings::begin);
+        if self.shapes.is_full() || self.held_bytes() > MAX_HELD_BYTES {
             *self = Self::default();
         }
-        self.strings.iter_mut().for_each(Strings::begin);
         self.numbers.clear();
         self.used.clear();
         self.slots.clear();
         self.wire.clear();
         self.tails.clear();
+    }
+
+    /// Bytes of dictionaries held, over all columns.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.strings.iter().map(Strings::held_bytes).sum()
     }
 
     /// One more than the highest sort key of this batch's rows.

@@ -2,8 +2,9 @@
 
 use super::Type;
 use crate::codec::source::Span;
-use crate::otlp::Malformed;
+use crate::otlp::plain::{Plain, Scalar};
 use crate::otlp::wire::{Reader, Wire};
+use crate::otlp::{self, Malformed};
 
 /// What a KeyValue was found to hold.
 pub(super) struct Found<'a> {
@@ -17,22 +18,18 @@ pub(super) struct Found<'a> {
     pub(super) fits: bool,
 }
 
-/// The common KeyValue, recognised without the general walk: a short key, then a string or an integer.
+/// The common KeyValue, recognised without the general walk.
 #[inline]
 pub(super) fn plain<'a>(pair: &Reader<'a>) -> Option<Found<'a>> {
-    let [0x0a, key_len @ 0..0x80, rest @ ..] = pair.rest() else { return None };
-    let (key, [0x12, value_len @ 0..0x80, value @ ..]) = rest.split_at_checked(usize::from(*key_len))? else { return None };
-    if value.len() != usize::from(*value_len) {
-        return None;
-    }
-    match value {
-        [0x0a, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => {
-            let at = pair.offset() + key.len() + 6;
-            Some(Found { key, of: Type::Str, slot: Span::new(at, text.len()).pack(), text, fits: true })
-        }
-        [0x18, value @ 0..0x80] => Some(Found { key, of: Type::Int, slot: u64::from(*value), text: &[], fits: true }),
-        _ => None,
-    }
+    let Plain { key, value } = otlp::plain::plain(pair.rest())?;
+    let (of, slot, text) = match value {
+        // Behind the key stand tag and length of the value, then of the string.
+        Scalar::Str(text) => (Type::Str, Span::new(pair.offset() + key.len() + 6, text.len()).pack(), text),
+        Scalar::Bool(value) => (Type::Bool, u64::from(value), [].as_slice()),
+        Scalar::Int(value) => (Type::Int, value, [].as_slice()),
+        Scalar::Double(bits) => (Type::Double, bits, [].as_slice()),
+    };
+    Some(Found { key, of, slot, text, fits: true })
 }
 
 /// Any KeyValue.

@@ -17,6 +17,8 @@ mod encode;
 mod found;
 mod plan;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use decode::attrs as decode;
 pub(crate) use encode::{AttrRow, AttrsEncoder};

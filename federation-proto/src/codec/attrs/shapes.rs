@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::Type;
+use crate::codec::dictionary::equal;
 
 /// Shapes and their prefixes.
 const MAX_NODES: usize = 1 << 14;
@@ -92,7 +93,7 @@ impl Shapes {
             }
             let edge = self.edges[at as usize];
             let key = &self.keys[edge.column as usize];
-            if key.of == of && *key.name == *name {
+            if key.of == of && equal(&key.name, name) {
                 return Some((edge.child, edge.column));
             }
             at = edge.next;

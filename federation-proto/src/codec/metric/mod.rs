@@ -159,11 +159,12 @@ impl<'a> Fields<'a> {
                 },
             }
         }
-        if let Some((_, mut data)) = fields.data {
+        if let Some((kind, mut data)) = fields.data {
+            let has = KINDS[usize::from(kind)].0;
             while !data.is_done() {
                 match data.key()? {
-                    (2, Wire::Varint) => fields.temporality = data.varint()? as i32,
-                    (3, Wire::Varint) => fields.monotonic = data.varint()? != 0,
+                    (2, Wire::Varint) if has.has_temporality() => fields.temporality = data.varint()? as i32,
+                    (3, Wire::Varint) if has == PointKind::Sum => fields.monotonic = data.varint()? != 0,
                     (field, wire) => data.skip(field, wire, 100)?,
                 }
             }

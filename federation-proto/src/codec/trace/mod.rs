@@ -9,7 +9,7 @@ mod children;
 mod decode;
 
 use super::attrs::{AttrRow, AttrsEncoder};
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, hash_pair};
 use super::encoder::EncodeError;
 use super::origins::Origins;
 use super::request::{Context, Records, Times};
@@ -60,7 +60,7 @@ pub(crate) struct Spans {
     events: Events,
     links: Links,
     order: Order,
-    /// Hash table of (trace, span id): row + 1. Its multiplier is random, so that nobody collides ids on purpose.
+    /// Hash table of (trace, span id): row + 1. Its hashes are seeded, so that nobody collides ids on purpose.
     by_id: Vec<u32>,
     seed: u64,
     /// Number of each row among its trace's, in row order.
@@ -69,7 +69,7 @@ pub(crate) struct Spans {
 
 impl Records for Spans {
     fn begin(&mut self) {
-        self.seed = self.traces.seed() | 1;
+        self.seed = self.traces.seed();
         self.rows.clear();
         self.times = Times::default();
         self.traces.forget();
@@ -222,8 +222,7 @@ impl Spans {
     /// Where the span of this id in this trace is entered in the hash table, or would be.
     fn place(&self, trace: u32, id: u64) -> usize {
         let mask = self.by_id.len() - 1;
-        let hash = (id ^ u64::from(trace) << 32).wrapping_mul(self.seed);
-        let mut at = (hash >> 32) as usize & mask;
+        let mut at = hash_pair(id, u64::from(trace), self.seed) as usize & mask;
         while let Some(entry) = self.by_id[at].checked_sub(1) {
             let row = &self.rows[entry as usize];
             if row.trace == trace && row.id.word() == Some(id) {

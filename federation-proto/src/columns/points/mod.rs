@@ -26,6 +26,13 @@ pub enum PointKind {
     Summary,
 }
 
+impl PointKind {
+    /// Whether metrics of this kind state an AggregationTemporality.
+    pub(crate) fn has_temporality(self) -> bool {
+        matches!(self, PointKind::Sum | PointKind::Histogram | PointKind::ExponentialHistogram)
+    }
+}
+
 /// The value of a number point or an exemplar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
