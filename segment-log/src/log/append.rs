@@ -14,6 +14,8 @@ use crate::segment::{Kind, SEGMENT_HEADER_BYTES, SegmentNo, encode_record, recor
 
 /// The reserve for checkpoints, in multiples of the newest one: see [`Log::begin_checkpoint`].
 const RESERVED_CHECKPOINTS: u64 = 4;
+/// What a checkpoint is taken for while none is known, unless the budget is tiny.
+const FIRST_CHECKPOINT_BYTES: u64 = 4096;
 /// A scratch buffer larger than this is not kept.
 const SCRATCH_BYTES: usize = 1 << 20;
 /// Separate stretches of given-up seqs that are remembered; beyond, the disk is not worth writing to until a checkpoint succeeds.
@@ -49,7 +51,8 @@ impl Log {
 
     fn check_budget(&self, on_disk: u64) -> Result<(), AppendError> {
         let header = if self.fits(on_disk) { 0 } else { SEGMENT_HEADER_BYTES };
-        let needed_bytes = on_disk + header + RESERVED_CHECKPOINTS * (self.checkpoint_bytes + SEGMENT_HEADER_BYTES);
+        let checkpoint = self.checkpoint_bytes.max(FIRST_CHECKPOINT_BYTES.min(self.options.budget_bytes / 64));
+        let needed_bytes = on_disk + header + RESERVED_CHECKPOINTS * (checkpoint + SEGMENT_HEADER_BYTES);
         if self.bytes_on_disk + needed_bytes > self.options.budget_bytes {
             return Err(AppendError::Full { needed_bytes, used_bytes: self.bytes_on_disk, budget_bytes: self.options.budget_bytes });
         }

@@ -170,11 +170,8 @@ impl World {
         for id in self.promised.values() {
             ensure(self.counted.contains(id), || format!("record {id} was promised and is not counted"))?;
         }
-        let known = |id: &u64| {
-            [&self.promised, &self.hoped, &self.given_up].iter().any(|map| map.values().any(|known| known == id))
-                || self.failed.iter().any(|(_, known)| known == id)
-        };
-        ensure(self.counted.iter().all(known), || "the state counts a record that was never there".into())
+        let real: BTreeSet<u64> = self.promised.values().chain(found.values()).copied().collect();
+        ensure(self.counted.is_subset(&real), || "the state counts a record that is not there: its data was not synced first".into())
     }
 
     pub(super) fn check_bounds(&self) -> Check {
@@ -194,7 +191,7 @@ impl World {
     pub(super) fn step(&mut self, op: &Op) -> Check {
         match *op {
             Op::Append(bytes) => self.append(bytes),
-            Op::Sync => self.sync().map(|_| ()),
+            Op::Sync => self.sync(),
             Op::Ack(n) => self.ack(n),
             Op::Checkpoint => self.checkpoint(),
             Op::Fail(after, fault) => {
@@ -277,29 +274,35 @@ impl World {
         }
     }
 
-    /// True if it succeeded.
-    fn sync(&mut self) -> Result<bool, String> {
-        let Some(log) = &mut self.log else { return Ok(false) };
+    fn sync(&mut self) -> Check {
+        let Some(log) = &mut self.log else { return Ok(()) };
         match log.sync() {
             Ok(synced) => {
-                let late = self.hoped.split_off(&synced.0);
-                let now = std::mem::replace(&mut self.hoped, late);
-                if let Some(last) = now.keys().next_back() {
-                    self.dead.append(&mut self.given_up);
-                    self.failed.retain(|(seq, _)| seq > last);
-                }
-                self.counted.extend(now.values());
-                self.promised.extend(now);
-                ensure(self.hoped.is_empty(), || "sync leaves something unsynced".into())?;
-                Ok(true)
+                self.promise(synced.0);
+                ensure(self.hoped.is_empty(), || "sync leaves something unsynced".into())
             }
-            Err(error) => {
-                let covers = self.hoped.keys().all(|seq| error.failed.contains(&Seq(*seq)));
-                ensure(covers, || format!("{error} does not name all of {:?}", self.hoped))?;
-                self.given_up.append(&mut self.hoped);
-                Ok(false)
-            }
+            Err(error) => self.give_up(&error),
         }
+    }
+
+    /// Everything below `synced` that was not given up is promised from now on.
+    fn promise(&mut self, synced: u64) {
+        let late = self.hoped.split_off(&synced);
+        let now = std::mem::replace(&mut self.hoped, late);
+        if let Some(last) = now.keys().next_back() {
+            self.dead.append(&mut self.given_up);
+            self.failed.retain(|(seq, _)| seq > last);
+        }
+        self.counted.extend(now.values());
+        self.promised.extend(now);
+    }
+
+    fn give_up(&mut self, error: &SyncError) -> Check {
+        self.promise(error.failed.start.0);
+        let covers = self.hoped.keys().all(|seq| error.failed.contains(&Seq(*seq)));
+        ensure(covers, || format!("{error} does not name all of {:?}", self.hoped))?;
+        self.given_up.append(&mut self.hoped);
+        Ok(())
     }
 
     fn ack(&mut self, n: usize) -> Check {
@@ -315,17 +318,21 @@ impl World {
         Ok(())
     }
 
-    /// As callers do: sync, apply, then the checkpoint with the state.
+    /// The state includes what was appended and not synced: the checkpoint has to see to that first.
     fn checkpoint(&mut self) -> Check {
-        if !self.sync()? {
-            return Ok(());
-        }
-        let state: Vec<u8> = self.counted.iter().flat_map(|id| id.to_le_bytes()).collect();
         let Some(log) = &mut self.log else { return Ok(()) };
-        if log.checkpoint(&state).is_ok() {
-            self.buried = self.acked.clone();
+        let state: Vec<u8> = self.counted.iter().chain(self.hoped.values()).flat_map(|id| id.to_le_bytes()).collect();
+        let outcome = log.checkpoint(&state);
+        let synced = log.cursors().synced.0;
+        match outcome {
+            Ok(()) => {
+                self.promise(synced);
+                self.buried = self.acked.clone();
+            }
+            Err(CheckpointError::Sync(error)) => self.give_up(&error)?,
+            Err(_) => self.promise(synced),
         }
-        Ok(())
+        ensure(self.hoped.is_empty(), || "a checkpoint leaves something unsynced".into())
     }
 }
 
