@@ -8,7 +8,8 @@
 //!   the newcomer is refused. What an evicted spool had journalled above its floor is forgotten: a retry of it would be doubled.
 //!   Evictions are counted (`tributary_router_dedup_evictions_total`).
 //! - [`Bounds::ranges_per_spool`] and [`Bounds::ranges`] in all. An id that would open one more range is told to come again; ids that
-//!   touch a known range still pass, so the set closes its gaps and shrinks. Nothing is forgotten.
+//!   touch a known range still pass, so the set closes its gaps and shrinks. Nothing is forgotten. Spools that took them all do not stop
+//!   the others: each has `ranges / spools` whatever the others hold, so that there are at most twice [`Bounds::ranges`].
 //!
 //! Encoding, little-endian: version `u8` = 1, count `u32`, then per spool: id 16, last use `u64`, [`Intervals`].
 
@@ -90,7 +91,8 @@ impl Dedup {
             return Seen::Duplicate;
         }
         let touches = seq == spool.ids.floor() || (seq > 0 && spool.ids.contains(seq - 1)) || spool.ids.contains(seq.saturating_add(1));
-        let full = spool.ids.ranges() >= self.bounds.ranges_per_spool || self.ranges >= self.bounds.ranges;
+        let (own, share) = (spool.ids.ranges(), self.bounds.ranges / self.bounds.spools.max(1));
+        let full = own >= self.bounds.ranges_per_spool || (self.ranges >= self.bounds.ranges && own >= share);
         if full && !touches { Seen::Crowded } else { Seen::New }
     }
 
@@ -292,6 +294,21 @@ mod tests {
         assert_eq!(dedup.judge(id(1, 0)), Seen::New, "touches the floor: takes no range");
         dedup.raise_floor(SpoolId([1; 16]), 15);
         assert_eq!(dedup.judge(id(1, 30)), Seen::New);
+    }
+
+    /// A spool that takes all ranges there are leaves every other spool its share.
+    #[test]
+    fn a_spool_full_of_gaps_stops_no_other() {
+        let mut dedup = Dedup::new(Bounds { spools: 2, ranges_per_spool: 100, ranges: 4 });
+        for seq in [10, 20, 30, 40] {
+            assert!(dedup.insert(id(1, seq)));
+        }
+        assert_eq!(dedup.judge(id(1, 50)), Seen::Crowded);
+        for seq in [10, 20] {
+            assert_eq!(dedup.judge(id(2, seq)), Seen::New);
+            assert!(dedup.insert(id(2, seq)));
+        }
+        assert_eq!(dedup.judge(id(2, 30)), Seen::Crowded, "its share and no more");
     }
 
     /// The spool that goes at the bound is the one used longest ago without a connection; connected ones are never forgotten.

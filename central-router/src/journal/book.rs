@@ -21,6 +21,8 @@ pub use state::InvalidBook;
 
 /// Batches that may wait for the slowest tier.
 pub const MAX_QUEUED: usize = 1 << 20;
+/// Batches of one unit, however small: a decoded batch takes some kilobytes whatever its header says of its raw bytes.
+pub const MAX_UNIT_BATCHES: usize = 4_096;
 
 /// Is there a place for a batch on the journal?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +126,7 @@ pub struct Book {
     in_flight: HashMap<BatchId, u64>,
     in_flight_bytes: u64,
     stored_bytes: u64,
+    reserved_bytes: u64,
     budget: u64,
     queue: VecDeque<Queued>,
     accounts: Vec<(TenantId, Signal)>,
@@ -143,7 +146,8 @@ impl Book {
             Seen::Crowded => return Admit::Crowded,
             Seen::New => {}
         }
-        let bytes = self.stored_bytes.saturating_add(self.in_flight_bytes).saturating_add(u64::from(header.payload_len));
+        let bytes = [self.stored_bytes, self.reserved_bytes, self.in_flight_bytes, u64::from(header.payload_len)];
+        let bytes = bytes.into_iter().fold(0, u64::saturating_add);
         if bytes > self.budget || self.queue.len() + self.in_flight.len() >= MAX_QUEUED { Admit::Full } else { Admit::Fresh }
     }
 
@@ -239,7 +243,8 @@ impl Book {
         let mut plan = Plan { range: cursor.0..=cursor.0, batches: Vec::new(), rows: 0, raw_bytes: 0, full: false };
         for queued in self.queue.range(from..) {
             let (rows, raw_bytes) = (u64::from(queued.rows), u64::from(queued.raw_bytes));
-            if !plan.batches.is_empty() && (plan.rows + rows > limits.rows || plan.raw_bytes + raw_bytes > limits.raw_bytes) {
+            let beyond = plan.rows + rows > limits.rows || plan.raw_bytes + raw_bytes > limits.raw_bytes;
+            if !plan.batches.is_empty() && (beyond || plan.batches.len() >= MAX_UNIT_BATCHES) {
                 plan.full = true;
                 break;
             }
@@ -314,6 +319,12 @@ impl Book {
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
         self.stored_bytes
+    }
+
+    /// Bytes of the budget that the log keeps free beside a payload, as it said when it last refused one: what it would refuse after
+    /// the payload crossed the link is refused on the header.
+    pub fn set_reserved_bytes(&mut self, bytes: u64) {
+        self.reserved_bytes = bytes;
     }
 
     /// Bytes that the journal may hold.

@@ -203,7 +203,13 @@ impl Journal {
                     book.set_stored_bytes(stored);
                     arrivals.send_replace(book.applied().0);
                 }
-                Err(_) => book.lock().give_up(header.id),
+                Err(error) => {
+                    let mut book = book.lock();
+                    book.give_up(header.id);
+                    if let AppendError::Full { needed_bytes, .. } = error {
+                        book.set_reserved_bytes(needed_bytes.saturating_sub(u64::from(header.payload_len)));
+                    }
+                }
             }
             done(result.map(|_| ()));
         });

@@ -283,3 +283,23 @@ fn deliver_what_reads(journal: &Journal, world: &mut World) -> bool {
     journal.settle(0, Seq(*plan.range.end()), &outcome).unwrap();
     true
 }
+
+/// What the log refuses once, for the room that it keeps for checkpoints, is refused on the header from then on: its payload does not
+/// cross the link again and again. When a tier has made room it is taken.
+#[test]
+fn what_the_log_refuses_is_refused_on_the_header() {
+    let options = JournalOptions { budget: 64 << 10, ..OPTIONS };
+    let (journal, _) = Journal::on_store(Arc::new(SimStore::new(1)), Box::new(MemoryIndex::new()), &options, &["t".to_owned()]).unwrap();
+    let refused = (0..).map(|seq| header(1, seq, b"small")).find(|header| {
+        journal.measure();
+        assert_eq!(journal.book().judge(header), Admit::Fresh, "this test needs the log to refuse first");
+        let (answer, answered) = mpsc::sync_channel(1);
+        journal.append(header.clone(), Bytes::from_static(b"small"), move |result| answer.send(result).unwrap());
+        matches!(answered.recv().unwrap(), Err(AppendError::Full { .. }))
+    });
+    let refused = refused.unwrap();
+    assert_eq!(journal.book().judge(&refused), Admit::Full);
+    let plan = journal.book().plan(0, UnitLimits { rows: u64::MAX, raw_bytes: u64::MAX }).unwrap();
+    settle(&journal, &plan, &plan.range).unwrap();
+    assert_eq!(journal.book().judge(&refused), Admit::Fresh);
+}

@@ -162,6 +162,10 @@ impl Link {
             Some(edge_message::Kind::Hello(hello)) => {
                 let welcome = session.hello(&hello, &mut self.shared.journal.book())?;
                 self.shared.connected.labelled(self.id, session.labels());
+                for before in self.shared.connected.ships(self.id, session.spools()) {
+                    tracing::info!(edge = %session.edge(), remote = %before.remote_address(), "a newer connection takes over");
+                    before.close(VarInt::from_u32(CloseCode::Busy.code()), b"a newer connection ships from this spool");
+                }
                 self.outbox.say(welcome);
                 Ok(true)
             }

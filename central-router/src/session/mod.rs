@@ -2,7 +2,8 @@
 //!
 //! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, size, encoding, draining,
 //! journalled before, twin being written, room, credit, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
-//! duplicate costs nothing. What is refused is refused on its header: its payload need not cross the link.
+//! duplicate costs nothing. It is charged the raw bytes that the header states, or the payload's if that is more: no header makes a batch
+//! cheaper than what crosses the link. What is refused is refused on its header: its payload need not cross the link.
 //!
 //! Bounds: header and payload bytes accepted and not yet answered stay within the credit. A batch beyond it is refused on its header
 //! and not punished: an edge that gave up waiting for a slow fsync counts less than we hold.
@@ -120,6 +121,12 @@ impl Session {
         &self.edge
     }
 
+    /// The spools that its Hello named.
+    #[must_use]
+    pub fn spools(&self) -> &[SpoolId] {
+        &self.spools
+    }
+
     /// What its Hello said of where it stands.
     #[must_use]
     pub fn labels(&self) -> &BTreeMap<String, String> {
@@ -223,7 +230,7 @@ impl Session {
             Admit::Fresh if self.held.saturating_add(size) > self.limits.credit => {
                 refuse(NackReason::Again, RETRY_TWIN, "beyond the credit: wait for an ack")
             }
-            Admit::Fresh => match desk.admission.admit(now, &header.tenant, header.raw_bytes) {
+            Admit::Fresh => match desk.admission.admit(now, &header.tenant, header.raw_bytes.max(u64::from(header.payload_len))) {
                 Err(wait) => refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate"),
                 Ok(()) => {
                     desk.book.reserve(header);

@@ -165,6 +165,19 @@ fn a_batch_given_up_is_new_again() {
     assert_eq!((fixture.session.held(), fixture.judge(&small)), (0, Ok(Verdict::Accept)));
 }
 
+/// A header that understates its raw bytes is charged what its payload takes on the link.
+#[test]
+fn a_header_cannot_make_a_batch_cheaper_than_its_payload() {
+    let mut fixture = Fixture::welcomed();
+    let lying = |seq| BatchHeader { raw_bytes: 0, payload_len: 10_000, ..batch(seq) };
+    let admitted = (9..500).take_while(|&seq| {
+        let accepted = fixture.judge(&lying(seq)) == Ok(Verdict::Accept);
+        fixture.session.answered(&lying(seq));
+        accepted
+    });
+    assert_eq!(admitted.count(), 102, "1 MiB in 10 KiB cells");
+}
+
 /// Over its rate a tenant is told when to come again; then the same batch gets in, and no sooner.
 #[test]
 fn over_quota_is_deferred_for_as_long_as_it_says() {

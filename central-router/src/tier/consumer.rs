@@ -9,15 +9,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use federation_proto::codec::{DecodeLimits, Decoder};
-use federation_proto::header::BatchHeader;
 use federation_proto::identity::Seq;
-use federation_proto::ledger::{Ledger, Reason, TierTerms};
-use segment_log::ReadError;
+use federation_proto::ledger::{Ledger, TierTerms};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
 
-use super::{Pace, Tier, Unfinished, Unit, UnitBatch, Write};
+use super::load::{Cut, Loaded, load};
+use super::{Pace, Tier, Unfinished, Write};
 use crate::journal::Journal;
 use crate::journal::book::{Plan, Planned};
 use crate::quarantine::Quarantine;
@@ -100,12 +98,6 @@ pub struct Consumer {
     pub flush: Shutdown,
 }
 
-/// A unit and what reading it cost.
-struct Loaded {
-    unit: Arc<Unit>,
-    outcome: Ledger<TierTerms>,
-}
-
 impl Consumer {
     /// Runs until a flush is requested and nothing waits, or the tier refuses during the flush.
     pub async fn run(mut self) {
@@ -123,7 +115,7 @@ impl Consumer {
             match (pacer.look(now(), plan.as_ref(), &pace, flush), plan) {
                 (Due::Now, Some(plan)) => {
                     pacer.taken();
-                    if !self.deliver(plan, &mut backoff).await {
+                    if !self.deliver(plan, Cut::BehindHeavy, &mut backoff).await {
                         return;
                     }
                 }
@@ -185,7 +177,7 @@ impl Consumer {
             None => true,
             Some(range) => {
                 let plan = self.journal.book().plan_range(range);
-                self.deliver(plan, backoff).await
+                self.deliver(plan, Cut::Never, backoff).await
             }
         }
     }
@@ -208,8 +200,9 @@ impl Consumer {
     }
 
     /// Writes a unit, however long it takes, and moves the cursor. False: stop.
-    async fn deliver(&mut self, plan: Plan, backoff: &mut Backoff) -> bool {
-        let Some(loaded) = self.load(&plan).await else { return false };
+    async fn deliver(&mut self, plan: Plan, cut: Cut, backoff: &mut Backoff) -> bool {
+        let Some(loaded) = self.load(plan, cut, backoff).await else { return false };
+        let range = &loaded.unit.range;
         let started = now();
         let mut outcome = loaded.outcome;
         loop {
@@ -219,13 +212,7 @@ impl Consumer {
                     break;
                 }
                 Err(Write::Reject { reason, why }) => {
-                    tracing::error!(
-                        tier = self.name,
-                        first = plan.range.start(),
-                        last = plan.range.end(),
-                        why,
-                        "a unit was refused for good"
-                    );
+                    tracing::error!(tier = self.name, first = range.start(), last = range.end(), why, "a unit was refused for good");
                     for batch in &loaded.unit.batches {
                         *outcome.account(&batch.tenant, batch.signal).rejected.entry(reason).or_default() += batch.columns.rows() as u64;
                     }
@@ -245,7 +232,7 @@ impl Consumer {
             metrics::counter!("tributary_router_tier_rows_total", "tier" => self.name.clone(), "signal" => signal.as_str())
                 .increment(terms.delivered);
         }
-        self.settle(&plan.range, outcome, backoff).await
+        self.settle(range, outcome, backoff).await
     }
 
     /// Moves the cursor, durably. False: stop.
@@ -286,72 +273,23 @@ impl Consumer {
         true
     }
 
-    /// Reads and decodes a unit on a blocking thread; `None` when the runtime is going down.
-    async fn load(&self, plan: &Plan) -> Option<Loaded> {
-        let (journal, quarantine, plan) = (self.journal.clone(), Arc::clone(&self.quarantine), plan.clone());
+    /// Reads and decodes a unit on a blocking thread; `None` when a flush was requested or the runtime is going down.
+    async fn load(&self, plan: Plan, cut: Cut, backoff: &mut Backoff) -> Option<Loaded> {
+        let plan = Arc::new(plan);
         loop {
-            let attempt = {
-                let (journal, quarantine, plan) = (journal.clone(), Arc::clone(&quarantine), plan.clone());
-                tokio::task::spawn_blocking(move || load(&journal, &quarantine, &plan)).await
-            };
-            match attempt {
+            let (journal, quarantine, plan) = (self.journal.clone(), Arc::clone(&self.quarantine), Arc::clone(&plan));
+            let why = match tokio::task::spawn_blocking(move || load(&journal, &quarantine, &plan, cut)).await {
                 Ok(Ok(loaded)) => return Some(loaded),
-                Ok(Err(error)) => {
-                    self.moves(Err(&error.to_string()));
-                    tracing::error!(tier = self.name, %error, "the journal cannot be read; trying again");
-                    if self.flush.is_requested() {
-                        return None;
-                    }
-                    self.sleep(Backoff::FIRST).await;
-                }
-                Err(_) => return None,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) if error.is_cancelled() => return None,
+                Err(error) => error.to_string(),
+            };
+            let error = Write::Retry { after: Duration::ZERO, why: format!("the journal cannot be read: {why}") };
+            if !self.wait_after(backoff, &error).await {
+                return None;
             }
         }
     }
-}
-
-/// The records of `plan`, decoded; what is damaged or does not decode is in the outcome.
-fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan) -> Result<Loaded, ReadError> {
-    let mut batches = Vec::with_capacity(plan.batches.len());
-    let mut outcome = Ledger::<TierTerms>::default();
-    let mut drop = |planned: &Planned, reason: Reason| {
-        *outcome.account(&planned.tenant, planned.signal).dropped.entry(reason).or_default() += planned.rows;
-        metrics::counter!("tributary_router_dropped_rows_total", "reason" => reason.as_str()).increment(planned.rows);
-    };
-    for planned in &plan.batches {
-        let record = match journal.read(planned.seq) {
-            Ok(record) => record,
-            Err(error @ ReadError::Io { .. }) => return Err(error),
-            Err(error) => {
-                tracing::error!(seq = planned.seq.0, %error, "a journal record is lost");
-                journal.quarantine(planned.seq);
-                drop(planned, Reason::Damaged);
-                continue;
-            }
-        };
-        match decode(planned, &record.meta, &record.payload) {
-            Ok(batch) => batches.push(batch),
-            Err(why) => {
-                let kept = quarantine.keep(journal.id(), planned.seq.0, &record.meta, &record.payload);
-                let kept = kept.map_or_else(|error| format!("not kept: {error}"), |path| path.display().to_string());
-                tracing::error!(seq = planned.seq.0, tenant = %planned.tenant, why, kept, "a batch does not decode");
-                drop(planned, Reason::Undecodable);
-            }
-        }
-    }
-    let unit = Unit { journal: journal.id(), range: plan.range.clone(), batches };
-    Ok(Loaded { unit: Arc::new(unit), outcome })
-}
-
-fn decode(planned: &Planned, meta: &[u8], payload: &[u8]) -> Result<UnitBatch, String> {
-    let (header, _) = BatchHeader::decode(meta).map_err(|error| error.to_string())?;
-    let limits = DecodeLimits { max_rows: header.rows, ..DecodeLimits::default() };
-    let columns = Decoder::decode(header.signal, header.encoding, payload, &limits).map_err(|error| error.to_string())?;
-    if columns.rows() as u64 != planned.rows {
-        return Err(format!("{} rows in the payload, {} by its header", columns.rows(), planned.rows));
-    }
-    let row_bytes = header.raw_bytes / u64::from(header.rows).max(1);
-    Ok(UnitBatch { seq: planned.seq.0, tenant: header.tenant, signal: header.signal, row_bytes, columns })
 }
 
 fn headers_as(batches: &[Planned], count: impl Fn(&mut TierTerms, u64)) -> Ledger<TierTerms> {

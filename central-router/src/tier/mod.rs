@@ -6,12 +6,14 @@
 //! written again replaces what the first attempt left, where the destination allows that.
 
 pub mod consumer;
+mod load;
 pub mod local;
 pub mod stall;
 pub mod unit;
 
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,14 @@ impl TierConfig {
     pub fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Local(config) => config.check().map_err(|invalid| Invalid::new(format!("local.{}", invalid.key_path), invalid.message)),
+        }
+    }
+
+    /// Where it writes: no two tiers may share that.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        match self {
+            Self::Local(config) => &config.path,
         }
     }
 

@@ -14,8 +14,6 @@ pub struct UnitBatch {
     pub tenant: TenantId,
     /// Which signal.
     pub signal: Signal,
-    /// Raw bytes of a row, on average, by the batch's header.
-    pub row_bytes: u64,
     /// The records.
     pub columns: Columns,
 }

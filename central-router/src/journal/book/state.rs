@@ -78,6 +78,7 @@ impl Book {
             in_flight: HashMap::new(),
             in_flight_bytes: 0,
             stored_bytes: 0,
+            reserved_bytes: 0,
             budget,
             queue: VecDeque::new(),
             accounts: Vec::new(),

@@ -130,6 +130,17 @@ fn damage_is_charged_only_when_it_was_reported() {
     assert_eq!(tier.ledger.iter().next().unwrap().2.dropped[&Reason::Damaged], 10);
 }
 
+/// However small batches are, a unit holds a bounded number of them.
+#[test]
+fn a_unit_holds_a_bounded_number_of_batches() {
+    let mut book = fresh(&["a"]);
+    for seq in 0..=MAX_UNIT_BATCHES as u64 {
+        book.journalled(Seq(seq), &BatchHeader { rows: 0, raw_bytes: 0, ..header(1, seq, b"") });
+    }
+    let plan = book.plan(0, ALL).unwrap();
+    assert_eq!((plan.batches.len(), plan.full), (MAX_UNIT_BATCHES, true));
+}
+
 /// At its budget the journal is full for new batches, not for acks of what is there.
 #[test]
 fn the_budget_bounds_new_batches() {

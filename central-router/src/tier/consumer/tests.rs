@@ -1,5 +1,8 @@
+use federation_proto::header::BatchHeader;
 use federation_proto::identity::Signal;
+use federation_proto::ledger::Reason;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use parking_lot::Mutex;
 use prost::Message;
@@ -9,6 +12,7 @@ use super::*;
 use crate::journal::JournalOptions;
 use crate::journal::book::UnitLimits;
 use crate::testing::{batch_id, encoded, header, origin};
+use crate::tier::Unit;
 
 const PACE: Pace = Pace { interval: Duration::from_secs(5), limits: UnitLimits { rows: 100, raw_bytes: 1000 } };
 
@@ -240,4 +244,27 @@ async fn a_journal_put_back_from_a_copy_skips_nothing() {
     consumer.run().await;
     assert_eq!(taken.lock().len(), 1);
     assert_eq!(bench.terms(0).delivered, 4);
+}
+
+/// Batches whose headers understate them are not decoded side by side; what was begun as one unit still is one.
+#[tokio::test(start_paused = true)]
+async fn understated_batches_come_one_at_a_time() {
+    let body = any_value::Value::StringValue("x".repeat(200 << 10));
+    let record = LogRecord { time_unix_nano: 1, body: Some(AnyValue { value: Some(body) }), ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: vec![record; 2], ..ScopeLogs::default() };
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }] };
+    for (raw_bytes, begun, units) in [(0, false, 2), (0, true, 1), (400 << 10, false, 1)] {
+        let bench = Bench::new(&["t0"]);
+        let first = bench.journal.book().applied().0;
+        for seq in 0..2 {
+            let (header, payload) = encoded(batch_id(1, seq), "acme", Signal::Logs, &request.encode_to_vec());
+            bench.put(BatchHeader { raw_bytes, ..header }, payload);
+        }
+        let redo = begun.then(|| first..=first + 1);
+        let (consumer, taken) = bench.interrupted(0, &[], Unfinished { delivered_below: None, redo });
+        bench.flush.request();
+        consumer.run().await;
+        assert_eq!(taken.lock().len(), units, "{raw_bytes} raw bytes, begun: {begun}");
+        assert_eq!((bench.terms(0).delivered, bench.terms(0).journalled), (4, 4));
+    }
 }
