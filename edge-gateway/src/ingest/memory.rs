@@ -16,6 +16,7 @@ const STEP: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Memory {
     steps: Arc<Semaphore>,
+    all_steps: usize,
     wait: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Memory {
     /// `bytes` in all; a claim waits for at most `wait`.
     #[must_use]
     pub fn new(bytes: usize, wait: Duration) -> Self {
-        Self { steps: Arc::new(Semaphore::new(bytes / STEP)), wait }
+        Self { steps: Arc::new(Semaphore::new(bytes / STEP)), all_steps: bytes / STEP, wait }
     }
 
     /// Claims `bytes`, rounded up.
@@ -39,15 +40,19 @@ impl Memory {
     /// # Errors
     /// [`Full`] after the wait.
     pub async fn claim(&self, bytes: usize) -> Result<Claim, Full> {
+        if bytes.div_ceil(STEP) > self.all_steps {
+            return Err(Full);
+        }
         tokio::time::timeout(self.wait, self.claim_patiently(bytes)).await.unwrap_or(Err(Full))
     }
 
-    /// Claims `bytes`, however long that takes.
+    /// Claims `bytes`, however long that takes. More than the budget claims all of it: claims are served in order, and one that could
+    /// never be would hold up all behind it. (An inbox may hold a body from before `receive.memory` was made smaller.)
     ///
     /// # Errors
-    /// [`Full`] when the budget could never hold them.
+    /// [`Full`] when the budget is beyond what can be claimed at once.
     pub async fn claim_patiently(&self, bytes: usize) -> Result<Claim, Full> {
-        let steps = u32::try_from(bytes.div_ceil(STEP)).map_err(|_| Full)?;
+        let steps = u32::try_from(bytes.div_ceil(STEP).min(self.all_steps)).map_err(|_| Full)?;
         Arc::clone(&self.steps).acquire_many_owned(steps).await.map(Claim).map_err(|_| Full)
     }
 
@@ -125,5 +130,17 @@ mod tests {
         assert_eq!(memory.claim(2 * STEP).await.err(), Some(Full));
         drop(claim);
         assert!(memory.claim(4 * STEP).await.is_ok());
+    }
+
+    /// A claim beyond the whole budget is no for who may be refused, takes everything for who may not, and blocks nobody for ever.
+    #[tokio::test]
+    async fn more_than_everything_is_everything() {
+        let memory = Memory::new(4 * STEP, WAIT);
+        assert_eq!(memory.claim(5 * STEP).await.err(), Some(Full));
+        let long = Duration::from_secs(10);
+        let all = tokio::time::timeout(long, memory.claim_patiently(9 * STEP)).await.unwrap().unwrap();
+        assert_eq!((all.bytes(), memory.free_bytes()), (4 * STEP, 0));
+        drop(all.hold(Bytes::from(vec![0; 9 * STEP])));
+        assert_eq!(memory.free_bytes(), 4 * STEP);
     }
 }

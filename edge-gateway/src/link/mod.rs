@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`connect`] | Sockets, TLS, transport settings |
 //! | [`session`] | One connection: control stream, batch streams, acks |
+//! | [`status`] | What a router is told once a second |
 //! | [`verdict`] | Acks and refusals applied to spool and ledger |
 //! | [`rejected`] | Where batches go that a router refuses for good |
 //!
@@ -14,6 +15,7 @@
 mod connect;
 mod rejected;
 mod session;
+mod status;
 mod verdict;
 
 use std::collections::HashMap;

@@ -5,21 +5,29 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use federation_proto::identity::BatchId;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The directory.
 #[derive(Debug, Clone)]
 pub struct Rejected {
     dir: PathBuf,
     budget_bytes: u64,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Rejected {
     /// At most `budget_bytes` in `dir`, which is created when needed.
     #[must_use]
     pub fn new(dir: PathBuf, budget_bytes: u64) -> Self {
-        Self { dir, budget_bytes }
+        Self { dir, budget_bytes, turn: Arc::default() }
+    }
+
+    /// For who keeps one: one at a time.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     /// Keeps a batch, durably; false when there is no room.

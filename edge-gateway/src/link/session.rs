@@ -3,13 +3,13 @@
 //! Batch bytes are written by short tasks, one chunk each, so that a stream that the router does not read holds up no other; which
 //! chunk comes next only the shipper says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use federation_proto::codec::ENCODING;
-use federation_proto::control::{Demand, EdgeMessage, GoAway, Hello, RouterMessage, Status, Welcome, router_message};
+use federation_proto::control::{EdgeMessage, GoAway, Hello, RouterMessage, Welcome, router_message};
 use federation_proto::frame::{CloseCode, ControlDecoder, PROTOCOL, encode_control};
 use federation_proto::identity::Seq;
 use federation_proto::ledger::Reason;
@@ -19,15 +19,21 @@ use service::shutdown::Shutdown;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Ended, Introduction, Shared, verdict};
+use super::{Ended, Introduction, Shared, status, verdict};
 use crate::clock;
 use crate::shipper::{Chunk, Step};
 
 /// The router must answer Hello within this.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// A router that does not take a word from us within this is stuck.
+const SAY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Batches that are being put aside at a time, before more are looked for.
+const REFUSALS: usize = 4;
 /// Control messages read ahead.
 const MESSAGES_AHEAD: usize = 16;
+/// Code of a reset: the router's verdict came before the end.
+const UNWANTED: VarInt = VarInt::from_u32(0);
 /// Control goes before data.
 const CONTROL_PRIORITY: i32 = 1;
 
@@ -47,16 +53,24 @@ enum Failed {
     Gone,
 }
 
-type Written = (Chunk, Result<Outgoing, Failed>);
+/// What became of a chunk.
+enum Progress {
+    Written(Outgoing),
+    /// After the last: the router's transport has the whole stream, or the router wants no more of it.
+    Delivered,
+}
+
+type Written = (Chunk, Result<Progress, Failed>);
 
 pub(super) struct Session<'a> {
     shared: &'a Arc<Shared>,
     introduction: &'a Introduction,
     connection: Connection,
     writes: JoinSet<Written>,
-    /// Streams between two chunks, by attempt.
-    open: HashMap<u64, Outgoing>,
-    max_batch_bytes: u64,
+    /// Streams between two chunks, by attempt, with the chunk before.
+    open: HashMap<u64, (Chunk, Outgoing)>,
+    /// Batches that leave without being shipped: their disk work.
+    refusals: JoinSet<()>,
     welcomed: bool,
     wire_bytes: u64,
     /// The router leaves: nothing is begun, and at this time we leave too.
@@ -71,7 +85,7 @@ impl<'a> Session<'a> {
             connection,
             writes: JoinSet::new(),
             open: HashMap::new(),
-            max_batch_bytes: u64::MAX,
+            refusals: JoinSet::new(),
             welcomed: false,
             wire_bytes: 0,
             leave_at: None,
@@ -87,6 +101,8 @@ impl<'a> Session<'a> {
         self.writes.abort_all();
         self.observe_wire();
         self.connection.close(VarInt::from_u32(code.code()), why.as_bytes());
+        // Short; what they count must not come behind the last checkpoint.
+        while self.refusals.join_next().await.is_some() {}
         Ended { welcomed: self.welcomed, go_away: self.leave_at.is_some(), why }
     }
 
@@ -123,12 +139,14 @@ impl<'a> Session<'a> {
                     Some(message) => self.hear(message.map_err(|error| (CloseCode::Malformed, error))?)?,
                     None => return Err(self.gone()),
                 },
-                Some(written) = self.writes.join_next(), if !self.writes.is_empty() => self.wrote(written),
+                Some(written) = self.writes.join_next(), if !self.writes.is_empty() => self.wrote(written)?,
+                Some(_) = self.refusals.join_next(), if !self.refusals.is_empty() => {}
                 () = self.shared.wake.notified() => {}
                 () = until(wake_at) => {}
                 _ = status.tick() => {
                     self.observe_wire();
-                    self.say(control, self.status().into()).await?;
+                    let status = status::status(self.shared.spool_id, &self.shared.shipper.lock());
+                    self.say(control, status.into()).await?;
                 }
                 _ = self.connection.closed() => return Err(self.gone()),
                 () = stop.requested() => return Ok(()),
@@ -159,10 +177,8 @@ impl<'a> Session<'a> {
             return Err((CloseCode::Version, format!("the router cannot read encoding {ENCODING}: update it first")));
         }
         self.welcomed = true;
-        if welcome.max_batch_bytes > 0 {
-            self.max_batch_bytes = u64::from(welcome.max_batch_bytes);
-        }
-        self.shared.shipper.lock().connected(welcome.credit_bytes);
+        let max_batch_bytes = if welcome.max_batch_bytes > 0 { u64::from(welcome.max_batch_bytes) } else { u64::MAX };
+        self.shared.shipper.lock().connected(welcome.credit_bytes, max_batch_bytes);
         let mut status = self.shared.status.lock();
         status.connected = true;
         status.error = None;
@@ -179,8 +195,14 @@ impl<'a> Session<'a> {
             Some(router_message::Kind::Ack(ack)) => {
                 let batches = self.shared.acked(&ack);
                 metrics::counter!("tributary_edge_acked_batches_total").increment(batches as u64);
+                self.take_back();
             }
-            Some(router_message::Kind::Nack(nack)) => self.shared.nacked(clock::now(), &nack),
+            Some(router_message::Kind::Nack(nack)) => {
+                if let Some((seq, reason)) = self.shared.nacked(clock::now(), &nack) {
+                    self.refuse(seq, reason);
+                }
+                self.take_back();
+            }
             Some(router_message::Kind::Credit(credit)) if self.leave_at.is_none() => self.shared.shipper.lock().credit(credit.bytes),
             Some(router_message::Kind::GoAway(GoAway { deadline_ms, message })) => {
                 tracing::info!(message, deadline_ms, "the router is leaving");
@@ -193,6 +215,23 @@ impl<'a> Session<'a> {
             Some(router_message::Kind::Credit(_)) | None => {}
         }
         Ok(())
+    }
+
+    /// Streams that wait for their next chunk and will have none, since the verdict came first. Left open they would hold their batch in
+    /// memory, and one of the streams that the router allows, for as long as the connection lasts.
+    fn take_back(&mut self) {
+        let shipper = self.shared.shipper.lock();
+        let is_unwanted = |chunk: &Chunk| !shipper.is_sending(*chunk);
+        for (_, (_, mut outgoing)) in self.open.extract_if(|_, (chunk, _)| is_unwanted(chunk)) {
+            let _ = outgoing.stream.reset(UNWANTED);
+        }
+    }
+
+    /// The batch leaves for a stated reason: the shipper forgets it now, the disk follows.
+    fn refuse(&mut self, seq: Seq, reason: Reason) {
+        let Some(item) = self.shared.shipper.lock().remove(seq) else { return };
+        let shared = Arc::clone(self.shared);
+        self.refusals.spawn_blocking(move || shared.reject(&item, reason));
     }
 
     fn has_left(&self) -> bool {
@@ -210,75 +249,69 @@ impl<'a> Session<'a> {
             let chunk = match shipper.next(now) {
                 Step::Wait(at) => return [at, self.leave_at].into_iter().flatten().min(),
                 Step::Write(chunk) => chunk,
+                // Goes on when one of them is done.
+                Step::TooLarge(_) if self.refusals.len() >= REFUSALS => return self.leave_at,
+                Step::TooLarge(batch) => {
+                    drop(shipper);
+                    tracing::error!(%batch, "a batch is larger than the router takes");
+                    self.refuse(batch, Reason::TooLarge);
+                    continue;
+                }
             };
-            let payload_bytes = shipper.item(chunk.seq).map_or(0, |item| item.payload_bytes);
             drop(shipper);
-            if payload_bytes > self.max_batch_bytes {
-                tracing::error!(batch = %chunk.seq, payload_bytes, limit = self.max_batch_bytes, "a batch is larger than the router takes");
-                self.shared.reject(chunk.seq, Reason::TooLarge);
-                continue;
-            }
-            let outgoing = self.open.remove(&chunk.attempt);
+            let outgoing = self.open.remove(&chunk.attempt).map(|(_, outgoing)| outgoing);
             let (shared, connection) = (Arc::clone(self.shared), self.connection.clone());
             self.writes.spawn(async move { (chunk, write(shared, connection, chunk, outgoing).await) });
         }
     }
 
-    fn wrote(&mut self, written: Result<Written, tokio::task::JoinError>) {
-        // A task that was aborted or panicked leaves its batch without a verdict; the shipper sends it again.
-        let Ok((chunk, result)) = written else { return };
+    fn wrote(&mut self, written: Result<Written, tokio::task::JoinError>) -> Result<(), (CloseCode, String)> {
+        let (chunk, result) = written.map_err(|error| (CloseCode::Internal, format!("a batch could not be written: {error}")))?;
         let now = clock::now();
         match result {
-            Ok(mut outgoing) => {
-                if !self.shared.shipper.lock().is_sending(chunk) {
-                    // Nacked or acked meanwhile: the rest is not wanted.
-                    let _ = outgoing.stream.reset(VarInt::from_u32(0));
-                    return;
-                }
-                self.shared.shipper.lock().written(now, chunk);
-                if !chunk.last {
-                    self.open.insert(chunk.attempt, outgoing);
-                }
-            }
+            Ok(Progress::Written(outgoing)) => self.go_on(chunk, outgoing),
+            Ok(Progress::Delivered) => self.shared.shipper.lock().delivered(now, chunk),
             Err(Failed::Read(ReadError::Io { source, .. })) => {
                 tracing::error!(batch = %chunk.seq, error = %source, "spool: cannot read now");
                 self.shared.shipper.lock().hold(chunk.seq, now + STATUS_EVERY, false);
             }
-            Err(Failed::Read(error)) => self.shared.damaged(chunk.seq, &error),
+            Err(Failed::Read(error)) => {
+                let Some(item) = self.shared.shipper.lock().remove(chunk.seq) else { return Ok(()) };
+                let shared = Arc::clone(self.shared);
+                self.refusals.spawn_blocking(move || shared.damaged(&item, &error));
+            }
             Err(Failed::Write(error)) => {
                 tracing::debug!(batch = %chunk.seq, %error, "the router stopped reading a batch");
-                self.shared.shipper.lock().stopped(now, chunk);
+                self.shared.shipper.lock().delivered(now, chunk);
             }
-            Err(Failed::Gone) => {}
+            Err(Failed::Gone) => return Err(self.gone()),
         }
+        Ok(())
     }
 
-    fn status(&self) -> Status {
-        let shipper = self.shared.shipper.lock();
-        let depth = shipper.depth();
-        let mut demand: BTreeMap<&str, Demand> = BTreeMap::new();
-        let mut oldest = u64::MAX;
-        for item in shipper.items() {
-            let demand =
-                demand.entry(item.tenant.as_str()).or_insert_with(|| Demand { tenant: item.tenant.to_string(), ..Demand::default() });
-            demand.raw_bytes += item.raw_bytes;
-            demand.rows += u64::from(item.rows);
-            if item.oldest_unix_nano > 0 {
-                oldest = oldest.min(item.oldest_unix_nano);
-            }
+    /// A chunk is in the transport's hands: what its stream does next.
+    fn go_on(&mut self, chunk: Chunk, mut outgoing: Outgoing) {
+        let mut shipper = self.shared.shipper.lock();
+        if !shipper.is_sending(chunk) {
+            // Nacked or acked meanwhile: the rest is not wanted.
+            let _ = outgoing.stream.reset(UNWANTED);
+            return;
         }
-        Status {
-            spools: vec![verdict::floor(self.shared.spool_id, shipper.floor())],
-            queued_batches: depth.batches,
-            queued_bytes: depth.bytes,
-            oldest_unix_nano: if oldest == u64::MAX { 0 } else { oldest },
-            demand: demand.into_values().collect(),
+        shipper.written(chunk);
+        if chunk.last {
+            self.writes.spawn(async move {
+                let stopped = outgoing.stream.stopped().await;
+                (chunk, stopped.map(|_| Progress::Delivered).map_err(|_| Failed::Gone))
+            });
+        } else {
+            self.open.insert(chunk.attempt, (chunk, outgoing));
         }
     }
 
     async fn say(&self, control: &mut SendStream, message: EdgeMessage) -> Result<(), (CloseCode, String)> {
         let frame = encode_control(&message).map_err(|error| (CloseCode::Internal, error.to_string()))?;
-        control.write_all(&frame).await.map_err(|_| self.gone())
+        let said = tokio::time::timeout(SAY_TIMEOUT, control.write_all(&frame)).await;
+        said.map_err(|_| (CloseCode::Timeout, "the router does not read what it is told".to_owned()))?.map_err(|_| self.gone())
     }
 
     fn observe_wire(&mut self) {
@@ -325,7 +358,7 @@ async fn listen(mut answers: RecvStream, heard: mpsc::Sender<Result<RouterMessag
 }
 
 /// Writes one chunk, after opening the stream for the first.
-async fn write(shared: Arc<Shared>, connection: Connection, chunk: Chunk, outgoing: Option<Outgoing>) -> Result<Outgoing, Failed> {
+async fn write(shared: Arc<Shared>, connection: Connection, chunk: Chunk, outgoing: Option<Outgoing>) -> Result<Progress, Failed> {
     let mut outgoing = match outgoing {
         Some(outgoing) => outgoing,
         None => begin(shared, connection, chunk.seq).await?,
@@ -343,7 +376,7 @@ async fn write(shared: Arc<Shared>, connection: Connection, chunk: Chunk, outgoi
     if chunk.last {
         outgoing.stream.finish().map_err(|error| Failed::Write(error.into()))?;
     }
-    Ok(outgoing)
+    Ok(Progress::Written(outgoing))
 }
 
 async fn begin(shared: Arc<Shared>, connection: Connection, seq: Seq) -> Result<Outgoing, Failed> {

@@ -43,27 +43,27 @@ impl Shared {
         items.len()
     }
 
-    /// The router did not take this batch.
-    pub(super) fn nacked(&self, now: Instant, nack: &Nack) {
+    /// The router did not take this batch. If it never will, says which and why: to be refused.
+    pub(super) fn nacked(&self, now: Instant, nack: &Nack) -> Option<(Seq, Reason)> {
         if nack.spool != self.spool_id.0 {
-            return;
+            return None;
         }
         let seq = Seq(nack.seq);
         let reason = NackReason::try_from(nack.reason).unwrap_or(NackReason::Unspecified);
         metrics::counter!("tributary_edge_nacks_total", "reason" => format!("{reason:?}")).increment(1);
         if reason.is_permanent() {
             tracing::error!(batch = %seq, ?reason, message = nack.message, "a router refused a batch for good");
-            self.reject(seq, dropped(reason));
-        } else {
-            let after = Duration::from_millis(nack.retry_after_ms).clamp(LEAST_RETRY, MOST_RETRY);
-            tracing::debug!(batch = %seq, ?reason, ?after, message = nack.message, "a router wants a batch later");
-            self.shipper.lock().hold(seq, now + after, reason == NackReason::OverQuota);
+            return Some((seq, dropped(reason)));
         }
+        let after = Duration::from_millis(nack.retry_after_ms).clamp(LEAST_RETRY, MOST_RETRY);
+        tracing::debug!(batch = %seq, ?reason, ?after, message = nack.message, "a router wants a batch later");
+        self.shipper.lock().hold(seq, now + after, reason == NackReason::OverQuota);
+        None
     }
 
-    /// The batch dies for a stated reason; its bytes are put aside.
-    pub(super) fn reject(&self, seq: Seq, reason: Reason) {
-        let Some(item) = self.shipper.lock().remove(seq) else { return };
+    /// A batch that the shipper has let go dies for a stated reason; its bytes are put aside. Blocks.
+    pub(super) fn reject(&self, item: &Item, reason: Reason) {
+        let seq = item.seq;
         match self.put_aside(seq) {
             Ok(true) => {}
             Ok(false) => tracing::warn!(batch = %seq, "rejected batches are at their budget (spool.rejected): this one is not kept"),
@@ -72,27 +72,31 @@ impl Shared {
         self.spool.with(|log| {
             let mut custody = self.custody.lock();
             if log.ack(seq) {
-                custody.dropped(&item, reason);
+                custody.dropped(item, reason);
             }
         });
+        self.acked.notify_waiters();
     }
 
     fn put_aside(&self, seq: Seq) -> Result<bool, String> {
+        // One payload in memory at a time, and one that counts what is there.
+        let _turn = self.rejected.turn();
         let record = self.spool.with(|log| log.prepare_read(seq)).and_then(|read| read.run()).map_err(|error| error.to_string())?;
         let stored = Stored::decode(&record.meta).map_err(|error| error.to_string())?;
         let header = stored.named(self.spool_id, seq);
         self.rejected.keep(header.id, &header.encode(), &record.payload).map_err(|error| error.to_string())
     }
 
-    /// The batch's record is not what was written: it is quarantined, and its rows are counted.
-    pub(super) fn damaged(&self, seq: Seq, error: &ReadError) {
-        let Some(item) = self.shipper.lock().remove(seq) else { return };
+    /// The record of a batch that the shipper has let go is not what was written: it is quarantined, and its rows are counted. Blocks.
+    pub(super) fn damaged(&self, item: &Item, error: &ReadError) {
+        let seq = item.seq;
         tracing::error!(batch = %seq, tenant = %item.tenant, rows = item.rows, %error, "a batch in the spool cannot be read: dropped");
         metrics::counter!("tributary_edge_damaged_records_total", "log" => "spool").increment(1);
         self.spool.with(|log| {
             log.quarantine(seq);
-            self.custody.lock().dropped(&item, Reason::Damaged);
+            self.custody.lock().dropped(item, Reason::Damaged);
         });
+        self.acked.notify_waiters();
     }
 
     /// The record of a batch as it goes on the wire: header and payload.

@@ -26,8 +26,10 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes of a request's headers (HTTP/2), and of the buffer that an HTTP/1.1 connection reads with.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 const READ_BUFFER_BYTES: usize = 128 << 10;
-/// How long a request's head may take, and an HTTP/1.1 connection idle.
+/// How long a connection may say nothing, a request's head take, and an HTTP/1.1 connection be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a connection that stopped within these bytes is looked at: nothing tells of the next one.
+const PREFACE_PAUSE: Duration = Duration::from_millis(50);
 /// A sender that does not answer a ping of HTTP/2 is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -71,7 +73,31 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
+/// Waits until the sender has begun a request of HTTP/1.1, or an HTTP/2 connection; false when it does not. From there on the protocol's
+/// own timeouts hold; before, whoever connects and says nothing would keep its slot for ever.
+async fn begins(stream: &TcpStream, within: Duration) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let begun = async {
+        let mut first = [0; PREFACE.len()];
+        loop {
+            match stream.peek(&mut first).await {
+                Ok(0) | Err(_) => return false,
+                Ok(len) if len == PREFACE.len() || first[..len] != PREFACE[..len] => return true,
+                Ok(_) => tokio::time::sleep(PREFACE_PAUSE).await,
+            }
+        }
+    };
+    tokio::time::timeout(within, begun).await.unwrap_or(false)
+}
+
 async fn connection(stream: TcpStream, routes: Router, shutdown: Shutdown) {
+    let begun = tokio::select! {
+        begun = begins(&stream, HEAD_TIMEOUT) => begun,
+        () = shutdown.requested() => false,
+    };
+    if !begun {
+        return;
+    }
     // Without it an answer waits for the acknowledgement of the packet before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "receiver: TCP_NODELAY refused");
@@ -98,5 +124,27 @@ async fn connection(stream: TcpStream, routes: Router, shutdown: Shutdown) {
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "receiver: a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Silence, and a beginning that stops within HTTP/2's preface, end with the time; a whole preface and a request of HTTP/1.1 do not.
+    #[tokio::test]
+    async fn a_connection_must_begin() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(10));
+        for (said, within, expected) in
+            [("", short, false), ("PRI * HT", short, false), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", long, true), ("POST", long, true)]
+        {
+            let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            sender.write_all(said.as_bytes()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            assert_eq!(begins(&stream, within).await, expected, "{said:?}");
+        }
     }
 }

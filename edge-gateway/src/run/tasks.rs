@@ -143,8 +143,9 @@ async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
         let (worker, disk_refuses) = (Arc::clone(&parts), ingest.disk_refuses());
         let done = tokio::task::spawn_blocking(move || {
             worker.take_checkpoints(&mut trim);
-            worker.resume();
+            // Before a stalled spool is tried again: one whose disk fails would always look well right after.
             worker.say_how_it_is(disk_refuses);
+            worker.resume();
             trim
         });
         match done.await {

@@ -15,6 +15,7 @@
 
 mod backoff;
 mod cap;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub struct Limits {
     pub in_flight_batches: usize,
     /// Streams open for writing, per class.
     pub streams: usize,
-    /// A sent batch without a verdict for this long is sent again; the router's dedup makes that harmless.
+    /// A batch without a verdict for this long after its delivery is sent again; the router's dedup makes that harmless.
     pub verdict: Duration,
 }
 
@@ -62,8 +63,16 @@ pub struct Item {
 enum State {
     Ready,
     Held(Instant),
-    Sending { attempt: u64, written: u64, busy: bool },
-    Sent(Instant),
+    Sending {
+        attempt: u64,
+        written: u64,
+        busy: bool,
+    },
+    /// Without `until` the transport has not delivered all of it.
+    Sent {
+        attempt: u64,
+        until: Option<Instant>,
+    },
 }
 
 #[derive(Debug)]
@@ -77,6 +86,8 @@ struct Entry {
 pub enum Step {
     /// Write these bytes of the batch's header and payload to its stream, then call [`Shipper::written`].
     Write(Chunk),
+    /// The router does not take a batch of this size: it must be removed.
+    TooLarge(Seq),
     /// Nothing until then, or until something happens.
     Wait(Option<Instant>),
 }
@@ -121,10 +132,15 @@ pub struct Shipper {
     held: BTreeSet<(Instant, Seq)>,
     tenants_held: BTreeMap<TenantId, Instant>,
     sending: BTreeSet<(Class, Seq)>,
+    /// Delivered, by the time at which the verdict is overdue.
     sent: BTreeSet<(Instant, Seq)>,
+    /// Sent and not delivered.
+    undelivered: usize,
     in_flight_bytes: u64,
     /// What the router allows on its way; none while there is no connection.
     credit: Option<u64>,
+    /// The largest payload that it takes, in bytes.
+    max_payload_bytes: u64,
     /// One above the highest batch ever added.
     next: Seq,
     /// Streams ever begun.
@@ -145,8 +161,10 @@ impl Shipper {
             tenants_held: BTreeMap::new(),
             sending: BTreeSet::new(),
             sent: BTreeSet::new(),
+            undelivered: 0,
             in_flight_bytes: 0,
             credit: None,
+            max_payload_bytes: u64::MAX,
             next,
             attempts: 0,
         }
@@ -192,9 +210,10 @@ impl Shipper {
         &mut self.cap
     }
 
-    /// A router took us in and allows that many bytes on their way.
-    pub fn connected(&mut self, credit_bytes: u64) {
+    /// A router took us in; it allows that many bytes on their way, and payloads of at most `max_payload_bytes`.
+    pub fn connected(&mut self, credit_bytes: u64, max_payload_bytes: u64) {
         self.credit = Some(credit_bytes);
+        self.max_payload_bytes = max_payload_bytes;
         self.cap.restart_count();
     }
 
@@ -213,6 +232,7 @@ impl Shipper {
         self.tenants_held.clear();
         self.sending.clear();
         self.sent.clear();
+        self.undelivered = 0;
         let back: Vec<Seq> = self.entries.iter().filter(|(_, entry)| entry.state != State::Ready).map(|(seq, _)| *seq).collect();
         for seq in back {
             self.make_ready(seq);
@@ -249,16 +269,31 @@ impl Shipper {
         }
     }
 
-    /// The chunk is in the transport's hands.
-    pub fn written(&mut self, now: Instant, chunk: Chunk) {
+    /// The chunk is in the transport's hands. After the last, say so with [`Shipper::delivered`] when the router's transport has it all.
+    pub fn written(&mut self, chunk: Chunk) {
         let Some(entry) = self.entries.get_mut(&chunk.seq) else { return };
         if !matches!(entry.state, State::Sending { attempt, busy: true, .. } if attempt == chunk.attempt) {
             return;
         }
         if chunk.last {
-            self.await_verdict(now, chunk.seq);
+            self.await_delivery(chunk.seq, chunk.attempt);
         } else {
             entry.state = State::Sending { attempt: chunk.attempt, written: chunk.from + chunk.len, busy: false };
+        }
+    }
+
+    /// The router has all bytes of this stream, or wants no more of them: its verdict is due within [`Limits::verdict`]. Not sooner: on a
+    /// slow link what was written may be longer on its way than that, and sending it again would only make it longer.
+    pub fn delivered(&mut self, now: Instant, chunk: Chunk) {
+        if self.is_sending(chunk) {
+            self.await_delivery(chunk.seq, chunk.attempt);
+        }
+        let Some(entry) = self.entries.get_mut(&chunk.seq) else { return };
+        if entry.state == (State::Sent { attempt: chunk.attempt, until: None }) {
+            let until = now + self.limits.verdict;
+            entry.state = State::Sent { attempt: chunk.attempt, until: Some(until) };
+            self.undelivered -= 1;
+            self.sent.insert((until, chunk.seq));
         }
     }
 
@@ -268,13 +303,6 @@ impl Shipper {
         matches!(self.entries.get(&chunk.seq), Some(Entry { state: State::Sending { attempt, .. }, .. }) if *attempt == chunk.attempt)
     }
 
-    /// The router stopped reading this stream: its verdict is on the way.
-    pub fn stopped(&mut self, now: Instant, chunk: Chunk) {
-        if self.is_sending(chunk) {
-            self.await_verdict(now, chunk.seq);
-        }
-    }
-
     /// What to do now. Call again after anything happened, and at the time given back.
     pub fn next(&mut self, now: Instant) -> Step {
         self.release(now);
@@ -282,6 +310,9 @@ impl Shipper {
         let Some(seq) = self.pick(credit) else { return Step::Wait(self.next_release()) };
         let chunk_bytes = self.cap.chunk_bytes();
         let Some(entry) = self.entries.get(&seq) else { return Step::Wait(self.next_release()) };
+        if entry.item.payload_bytes > self.max_payload_bytes {
+            return Step::TooLarge(seq);
+        }
         let total = entry.item.wire_bytes;
         let (attempt, from) = match entry.state {
             State::Sending { attempt, written, .. } => (attempt, written),
@@ -302,8 +333,9 @@ impl Shipper {
     }
 
     /// The next batch to write from: class before class, then the oldest. A ready batch that credit or count has no room for waits,
-    /// and no smaller one goes around it: it would wait for ever.
+    /// and none goes around it, of its class or a lower one: it would wait for ever.
     fn pick(&self, credit: u64) -> Option<Seq> {
+        let mut may_begin = true;
         for class in Class::ALL {
             let (mut streams, mut open) = (0, None);
             for (_, seq) in self.sending.range((*class, Seq(0))..=(*class, Seq(u64::MAX))) {
@@ -311,7 +343,9 @@ impl Shipper {
                 let idle = matches!(self.entries.get(seq), Some(Entry { state: State::Sending { busy: false, .. }, .. }));
                 open = open.or(idle.then_some(*seq));
             }
-            let fresh = if streams < self.limits.streams { self.pick_ready(*class, credit) } else { None };
+            let ready = if may_begin && streams < self.limits.streams { self.first_ready(*class) } else { None };
+            let fresh = ready.filter(|seq| self.has_room(*seq, credit));
+            may_begin &= ready == fresh;
             if let Some(seq) = [open, fresh].into_iter().flatten().min() {
                 return Some(seq);
             }
@@ -319,83 +353,17 @@ impl Shipper {
         None
     }
 
-    fn pick_ready(&self, class: Class, credit: u64) -> Option<Seq> {
+    fn first_ready(&self, class: Class) -> Option<Seq> {
         let free = self.ready.get(&class)?.iter().filter(|(tenant, _)| !self.tenants_held.contains_key(*tenant));
-        let seq = *free.filter_map(|(_, seqs)| seqs.first()).min()?;
-        let in_flight = self.sending.len() + self.sent.len();
-        let fits = in_flight < self.limits.in_flight_batches && self.in_flight_bytes + self.entries.get(&seq)?.item.wire_bytes <= credit;
-        fits.then_some(seq)
+        free.filter_map(|(_, seqs)| seqs.first()).min().copied()
     }
 
-    fn begin(&mut self, seq: Seq) {
-        self.leave_state(seq);
-        if let Some(entry) = self.entries.get_mut(&seq) {
-            self.in_flight_bytes += entry.item.wire_bytes;
-            self.sending.insert((entry.item.class, seq));
-        }
-    }
-
-    fn await_verdict(&mut self, now: Instant, seq: Seq) {
-        if let Some(entry) = self.entries.get_mut(&seq) {
-            self.sending.remove(&(entry.item.class, seq));
-            let until = now + self.limits.verdict;
-            entry.state = State::Sent(until);
-            self.sent.insert((until, seq));
-        }
-    }
-
-    /// Held batches and tenants whose time has come, and sent ones whose verdict never came, are ready again.
-    fn release(&mut self, now: Instant) {
-        self.tenants_held.retain(|_, until| *until > now);
-        while let Some((at, seq)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
-            self.held.remove(&(at, seq));
-            self.make_ready(seq);
-        }
-        while let Some((_, seq)) = self.sent.first().copied().filter(|(at, _)| *at <= now) {
-            self.leave_state(seq);
-            self.make_ready(seq);
-        }
-    }
-
-    fn next_release(&self) -> Option<Instant> {
-        let held = self.held.first().map(|(at, _)| *at);
-        let sent = self.sent.first().map(|(at, _)| *at);
-        [held, sent, self.tenants_held.values().min().copied()].into_iter().flatten().min()
-    }
-
-    fn make_ready(&mut self, seq: Seq) {
-        if let Some(entry) = self.entries.get_mut(&seq) {
-            entry.state = State::Ready;
-            self.ready.entry(entry.item.class).or_default().entry(entry.item.tenant.clone()).or_default().insert(seq);
-        }
-    }
-
-    /// Takes the batch out of the set that its state keeps it in, and off the credit.
-    fn leave_state(&mut self, seq: Seq) {
-        let Some(Entry { item, state }) = self.entries.get(&seq) else { return };
-        match *state {
-            State::Ready => {
-                if let Some(tenants) = self.ready.get_mut(&item.class)
-                    && let Some(seqs) = tenants.get_mut(&item.tenant)
-                {
-                    seqs.remove(&seq);
-                    if seqs.is_empty() {
-                        tenants.remove(&item.tenant);
-                    }
-                }
-            }
-            State::Held(at) => {
-                self.held.remove(&(at, seq));
-            }
-            State::Sending { .. } => {
-                self.sending.remove(&(item.class, seq));
-                self.in_flight_bytes -= item.wire_bytes;
-            }
-            State::Sent(at) => {
-                self.sent.remove(&(at, seq));
-                self.in_flight_bytes -= item.wire_bytes;
-            }
-        }
+    /// One that the router never takes needs no room.
+    fn has_room(&self, seq: Seq, credit: u64) -> bool {
+        let Some(Entry { item, .. }) = self.entries.get(&seq) else { return false };
+        let in_flight = self.sending.len() + self.sent.len() + self.undelivered;
+        let fits = in_flight < self.limits.in_flight_batches && self.in_flight_bytes + item.wire_bytes <= credit;
+        fits || item.payload_bytes > self.max_payload_bytes
     }
 }
 

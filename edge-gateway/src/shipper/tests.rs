@@ -33,8 +33,9 @@ fn shipper() -> Shipper {
 fn pump(shipper: &mut Shipper, now: Instant) -> Vec<u64> {
     let mut done = Vec::new();
     while let Step::Write(chunk) = shipper.next(now) {
-        shipper.written(now, chunk);
+        shipper.written(chunk);
         if chunk.last {
+            shipper.delivered(now, chunk);
             done.push(chunk.seq.0);
         }
     }
@@ -97,7 +98,7 @@ impl Model {
                 self.shipper.disconnected();
                 self.writing.clear();
                 self.credit = Some(credit);
-                self.shipper.connected(credit);
+                self.shipper.connected(credit, u64::MAX);
             }
             Event::Disconnect => {
                 self.credit = None;
@@ -111,13 +112,13 @@ impl Model {
             Event::Step => self.step()?,
             Event::Written => {
                 if let Some(chunk) = self.writing.pop() {
-                    self.shipper.written(self.now, chunk);
+                    self.shipper.written(chunk);
                 }
             }
             Event::Stopped { pick } => {
                 if !self.writing.is_empty() {
                     let chunk = self.writing.remove(pick % self.writing.len());
-                    self.shipper.stopped(self.now, chunk);
+                    self.shipper.delivered(self.now, chunk);
                     prop_assert!(!self.shipper.is_sending(chunk));
                 }
             }
@@ -168,7 +169,7 @@ proptest! {
             prop_assert_eq!(model.shipper.depth().batches, model.pending.len() as u64);
         }
         model.shipper.disconnected();
-        model.shipper.connected(u64::MAX / 2);
+        model.shipper.connected(u64::MAX / 2, u64::MAX);
         for _ in 0..=model.pending.len() {
             for seq in pump(&mut model.shipper, model.now) {
                 model.shipper.acked(Seq(seq), Seq(seq));
@@ -186,13 +187,13 @@ fn chunks_cover_the_batch() {
     let now = start();
     let mut shipper = shipper();
     shipper.add(item(1, Class::Medium, "a", 70_000));
-    shipper.connected(1_000_000);
+    shipper.connected(1_000_000, u64::MAX);
     let mut at = 0;
     while let Step::Write(chunk) = shipper.next(now) {
         assert_eq!((chunk.seq, chunk.from, chunk.last), (Seq(1), at, at + chunk.len == 70_000));
         assert!(shipper.next(now) == Step::Wait(None), "one chunk of a stream at a time");
         at += chunk.len;
-        shipper.written(now, chunk);
+        shipper.written(chunk);
     }
     assert_eq!(at, 70_000);
 }
@@ -205,9 +206,9 @@ fn high_overtakes_low_in_the_middle() {
     shipper.add(item(1, Class::Low, "a", 100_000));
     shipper.add(item(2, Class::Low, "a", 100_000));
     shipper.add(item(3, Class::Low, "a", 100_000));
-    shipper.connected(1_000_000);
+    shipper.connected(1_000_000, u64::MAX);
     let Step::Write(chunk) = shipper.next(now) else { panic!("nothing to write") };
-    shipper.written(now, chunk);
+    shipper.written(chunk);
     shipper.add(item(4, Class::High, "b", 50_000));
     assert_eq!(pump(&mut shipper, now), [4, 1, 2, 3]);
 }
@@ -220,9 +221,9 @@ fn an_over_quota_tenant_waits_alone() {
     for seq in 1..=3 {
         shipper.add(item(seq, Class::Medium, if seq == 3 { "b" } else { "a" }, 10));
     }
-    shipper.connected(1_000);
+    shipper.connected(1_000, u64::MAX);
     let Step::Write(chunk) = shipper.next(now) else { panic!("nothing to write") };
-    shipper.written(now, chunk);
+    shipper.written(chunk);
     let until = now + Duration::from_secs(2);
     shipper.hold(Seq(1), until, true);
     assert_eq!(pump(&mut shipper, now), [3]);
@@ -240,12 +241,57 @@ fn credit_is_kept_without_starving_the_large() {
     shipper.add(item(1, Class::Medium, "a", 500));
     shipper.add(item(2, Class::Medium, "a", 900));
     shipper.add(item(3, Class::Medium, "a", 100));
-    shipper.connected(1_000);
+    shipper.connected(1_000, u64::MAX);
     assert_eq!(pump(&mut shipper, now), [1]);
     shipper.acked(Seq(1), Seq(1));
     assert_eq!(pump(&mut shipper, now), [2, 3]);
     shipper.credit(10);
     assert_eq!(shipper.depth().in_flight_bytes, 1_000);
+}
+
+/// A batch that waits for credit is not starved by smaller ones of a lower class; what is begun goes on.
+#[test]
+fn a_lower_class_does_not_go_around() {
+    let now = start();
+    let mut shipper = shipper();
+    shipper.add(item(1, Class::Low, "a", 600));
+    shipper.connected(1_000, u64::MAX);
+    assert_eq!(pump(&mut shipper, now), [1]);
+    shipper.add(item(2, Class::High, "b", 500));
+    shipper.add(item(3, Class::Low, "a", 300));
+    assert!(pump(&mut shipper, now).is_empty());
+    shipper.acked(Seq(1), Seq(1));
+    assert_eq!(pump(&mut shipper, now), [2, 3]);
+}
+
+/// What the router never takes is named as such, even beyond its credit, and holds up nothing behind it.
+#[test]
+fn a_batch_too_large_for_the_router_is_named() {
+    let now = start();
+    let mut shipper = shipper();
+    shipper.add(item(1, Class::Medium, "a", 2_000));
+    shipper.add(item(2, Class::Medium, "a", 100));
+    shipper.connected(1_000, 900);
+    assert_eq!(shipper.next(now), Step::TooLarge(Seq(1)));
+    assert_eq!(shipper.next(now), Step::TooLarge(Seq(1)), "until it is removed");
+    shipper.remove(Seq(1));
+    assert_eq!(pump(&mut shipper, now), [2]);
+}
+
+/// On a link so slow that a batch is on its way for longer than a verdict may take, it is not sent twice.
+#[test]
+fn the_verdict_is_due_after_the_delivery() {
+    let now = start();
+    let mut shipper = shipper();
+    shipper.add(item(1, Class::Medium, "a", 10));
+    shipper.connected(1_000, u64::MAX);
+    let Step::Write(chunk) = shipper.next(now) else { panic!("nothing to write") };
+    shipper.written(chunk);
+    let later = now + 3 * LIMITS.verdict;
+    assert_eq!(shipper.next(later), Step::Wait(None));
+    shipper.delivered(later, chunk);
+    assert_eq!(shipper.next(later), Step::Wait(Some(later + LIMITS.verdict)));
+    assert_eq!(pump(&mut shipper, later + LIMITS.verdict), [1]);
 }
 
 /// A verdict that never comes is asked for again.
@@ -254,7 +300,7 @@ fn silence_is_answered_by_a_retry() {
     let now = start();
     let mut shipper = shipper();
     shipper.add(item(1, Class::Medium, "a", 10));
-    shipper.connected(1_000);
+    shipper.connected(1_000, u64::MAX);
     assert_eq!(pump(&mut shipper, now), [1]);
     assert_eq!(shipper.next(now), Step::Wait(Some(now + LIMITS.verdict)));
     assert_eq!(pump(&mut shipper, now + LIMITS.verdict), [1]);
@@ -267,16 +313,17 @@ fn the_cap_paces() {
     let t0 = now;
     let mut shipper = Shipper::new(LIMITS, LinkCap::new(Some(1_250_000)), Seq(0));
     shipper.add(item(1, Class::Medium, "a", 1_250_000));
-    shipper.connected(10_000_000);
+    shipper.connected(10_000_000, u64::MAX);
     loop {
         match shipper.next(now) {
             Step::Write(chunk) => {
-                shipper.written(now, chunk);
+                shipper.written(chunk);
                 if chunk.last {
                     break;
                 }
             }
             Step::Wait(at) => now = at.expect("a time, since only the cap is in the way"),
+            Step::TooLarge(batch) => panic!("{batch} is taken"),
         }
     }
     let took = now - t0;

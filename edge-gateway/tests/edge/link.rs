@@ -6,6 +6,7 @@ use std::time::Duration;
 use edge_gateway::{Edge, RunError};
 use federation_proto::control::NackReason;
 use federation_proto::identity::Class;
+use prost::Message;
 use service::shutdown::Shutdown;
 
 use super::router::{Answer, Router};
@@ -95,6 +96,42 @@ async fn refusals_wait_or_are_counted() {
     assert_eq!(std::fs::read_dir(data.path().join("rejected")).unwrap().count(), 1);
     assert_eq!(router.seen.lock().arrivals, 3);
     stop(edge).await;
+}
+
+/// A router that refuses on the header, again and again, while the rest of the batch waits for the link's cap: the streams are given
+/// back, so that the one after all of them is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_streams_are_given_back() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let again = Answer::NackOnHeader(NackReason::Again, Duration::from_millis(100));
+    let router = Router::start(&pki, Arc::new(move |arrival, _| if arrival <= 8 { again } else { Answer::Ack }));
+    let mut capped = config(&pki, data.path(), router.address, &format!("{RECEIVE}{DRAIN}"));
+    capped.ship.link_cap = Some(100 << 10);
+    let edge = Edge::start(capped).await.unwrap();
+    let mut noisy = traces(1);
+    noisy.resource_spans[0].scope_spans[0].spans[0].name = noise(60_000);
+    let body = noisy.encode_to_vec();
+    assert_eq!(http(edge.bound.http, "/v1/traces", &[PROTOBUF], &body).await.status, 200);
+    eventually("it is acked", || account(&edge.ledger(), "shared", "traces")["shipped"] == 1).await;
+    assert_eq!(router.seen.lock().arrivals, 9);
+    assert_eq!(edge.ledger()["link"]["connections"], 1);
+    stop(edge).await;
+}
+
+/// A drain ends when the last batch leaves, also if it leaves by being refused for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_what_was_refused() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let router = Router::start(&pki, Arc::new(|_, _| Answer::Nack(NackReason::TenantNotAllowed, Duration::ZERO)));
+    let mut patient = config(&pki, data.path(), router.address, &format!("{RECEIVE}{DRAIN}"));
+    patient.batch.age = Duration::from_secs(60);
+    let edge = Edge::start(patient).await.unwrap();
+    eventually("a router is there", || edge.ledger()["link"]["connected"] == true).await;
+    assert_eq!(post_logs(&edge, 0..30).await, 200);
+    let began = tokio::time::Instant::now();
+    stop(edge).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "the drain took {:?}", began.elapsed());
+    assert_eq!(std::fs::read_dir(data.path().join("rejected")).unwrap().count(), 1);
 }
 
 /// Taken without a router, kept over a restart, shipped by the next process under the same spool id; the ledger goes on from where it

@@ -9,7 +9,7 @@ use federation_proto::codec::{DecodeLimits, Decoder, ENCODING};
 use federation_proto::columns::{Columns, Value};
 use federation_proto::control::{Ack, EdgeMessage, Hello, Nack, NackReason, RouterMessage, SeqRange, Status, Welcome, edge_message};
 use federation_proto::frame::{ALPN, ControlDecoder, encode_control};
-use federation_proto::header::BatchHeader;
+use federation_proto::header::{BatchHeader, HEADER_PREFIX, header_len};
 use federation_proto::identity::{BatchId, Class};
 use parking_lot::Mutex;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -25,7 +25,12 @@ pub(crate) enum Answer {
     /// Keep it, and lose the ack with the connection.
     KeepAndCut,
     Nack(NackReason, Duration),
+    /// As soon as its header is there; the rest is not read.
+    NackOnHeader(NackReason, Duration),
 }
+
+/// Batch streams that an edge may have open.
+const STREAMS: u32 = 4;
 
 /// Decides, for the n-th batch that arrives.
 pub(crate) type Script = Arc<dyn Fn(usize, &BatchHeader) -> Answer + Send + Sync>;
@@ -51,7 +56,10 @@ pub(crate) struct Router {
 impl Router {
     pub(crate) fn start(pki: &Pki, script: Script) -> Self {
         let tls = pki.router.server_config(&[ALPN]).unwrap();
-        let server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_concurrent_uni_streams(STREAMS.into());
+        server.transport_config(Arc::new(transport));
         let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
         let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), endpoint: endpoint.clone() };
         let serving = router.clone();
@@ -109,9 +117,11 @@ impl Router {
     }
 
     async fn batch(self, mut stream: RecvStream, connection: Connection, say: mpsc::Sender<RouterMessage>, script: Script) {
-        let Ok(bytes) = stream.read_to_end(32 << 20).await else { return };
-        let (header, at) = BatchHeader::decode(&bytes).unwrap();
-        assert!(header.matches(&bytes[at..]), "a batch arrived damaged");
+        let mut head = vec![0; HEADER_PREFIX];
+        let Ok(()) = stream.read_exact(&mut head).await else { return };
+        head.resize(header_len(&head).unwrap(), 0);
+        let Ok(()) = stream.read_exact(&mut head[HEADER_PREFIX..]).await else { return };
+        let (header, _) = BatchHeader::decode(&head).unwrap();
         let arrival = {
             let mut seen = self.seen.lock();
             seen.arrivals += 1;
@@ -119,13 +129,21 @@ impl Router {
         };
         let BatchId { spool, seq } = header.id;
         let answer = script(arrival, &header);
-        if let Answer::Nack(reason, after) = answer {
+        let payload = if let Answer::NackOnHeader(..) = answer {
+            let _ = stream.stop(0u8.into());
+            Vec::new()
+        } else {
+            let Ok(payload) = stream.read_to_end(32 << 20).await else { return };
+            assert!(header.matches(&payload), "a batch arrived damaged");
+            payload
+        };
+        if let Answer::Nack(reason, after) | Answer::NackOnHeader(reason, after) = answer {
             let (reason, retry_after_ms) = (reason as i32, after.as_millis() as u64);
             let nack = Nack { spool: spool.0.to_vec(), seq: seq.0, reason, retry_after_ms, message: "scripted".to_owned() };
             let _ = say.send(nack.into()).await;
             return;
         }
-        self.keep(&header, &bytes[at..]);
+        self.keep(&header, &payload);
         if answer == Answer::KeepAndCut {
             connection.close(7u8.into(), b"cut");
             return;

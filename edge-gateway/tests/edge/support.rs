@@ -103,6 +103,16 @@ pub(crate) fn traces(rows: u8) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] }
 }
 
+/// Text that does not compress to less than half.
+pub(crate) fn noise(len: usize) -> String {
+    let mut state = 7u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + ((state >> 33) % 95) as u8)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 pub(crate) fn metrics(rows: u64) -> ExportMetricsServiceRequest {
     let point =
         |n| NumberDataPoint { time_unix_nano: n, value: Some(number_data_point::Value::AsInt(n as i64)), ..NumberDataPoint::default() };
