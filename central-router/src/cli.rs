@@ -15,6 +15,7 @@ use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 ///   tributary-router pki issue --dir ./pki --edge paris-1 --tenant acme
 ///   tributary-router check --config router.yaml
 ///   tributary-router run --config router.yaml
+///   tributary-router query --config router.yaml --tenant acme "SELECT ServiceName, count(*) FROM otel_traces GROUP BY 1"
 ///
 /// Copy ca.pem, edges/paris-1.pem and edges/paris-1.key to that edge. Every configuration key can be overridden by the environment,
 /// for example TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB. TRIBUTARY_LOG=debug shows more.
@@ -33,6 +34,8 @@ pub enum Command {
     Run(ConfigFile),
     /// Check the configuration, the certificates and the allow-list, and say what is wrong; touches nothing.
     Check(ConfigFile),
+    /// Ask one tenant's records in the local tier a question in SQL.
+    Query(Box<crate::sql::command::Query>),
     /// Make certificates: an authority for the federation, and an identity for each edge.
     #[command(subcommand)]
     Pki(Pki),

@@ -25,6 +25,7 @@ use service::config::{ByteSize, ConfigError, Invalid, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
 use crate::admission::{CELL_BYTES, Ceiling};
+use crate::sql::{QueryConfig, RawQuery};
 use crate::tier::TierConfig;
 
 /// Prefix of environment variables that override keys.
@@ -73,6 +74,9 @@ pub struct Raw {
     pub default_rate: Option<Rate>,
     /// Where batches go. At least one: without a tier the journal would only fill.
     pub tiers: BTreeMap<EdgeName, TierConfig>,
+    /// Questions to the local tier over HTTP.
+    #[serde(default)]
+    pub query: RawQuery,
     /// How long SIGTERM may take.
     #[serde(default = "default_drain")]
     pub drain: Span,
@@ -167,6 +171,8 @@ pub struct Config {
     pub default_ceiling: Option<Ceiling>,
     /// Tiers by name, in the order of their names.
     pub tiers: Vec<(String, TierConfig)>,
+    /// Questions to the local tier over HTTP.
+    pub query: QueryConfig,
     /// How long a drain may take.
     pub drain: Duration,
 }
@@ -191,7 +197,13 @@ impl Config {
             let example = "parquet: {local: {path: /var/lib/tributary/parquet}}";
             return Err(Invalid::new("tiers", format!("{} of them: expected 1 to {MAX_TIERS}, for example {example}", raw.tiers.len())));
         }
+        let mut places = HashMap::new();
         for (name, tier) in &raw.tiers {
+            if let Some(other) = places.insert(tier.place(), name) {
+                let place = tier.place().display();
+                let why = format!("{place} is the place of tiers.{other} too: every row would be there twice; give each its own");
+                return Err(Invalid::new(format!("tiers.{name}"), why));
+            }
             tier.check().map_err(|invalid| Invalid::new(format!("tiers.{name}.{}", invalid.key_path), invalid.message))?;
         }
         let ceilings = raw.tenants.iter().map(|(tenant, ceiling)| {
@@ -216,6 +228,7 @@ impl Config {
             tenants,
             default_ceiling,
             tiers: raw.tiers.into_iter().map(|(name, tier)| (name.to_string(), tier)).collect(),
+            query: QueryConfig::check(&raw.query)?,
             drain: raw.drain.0,
         })
     }

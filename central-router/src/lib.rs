@@ -9,6 +9,7 @@
 //! | [`journal`] | The durable log and the [`journal::book`] about it: cursors, queue, ledger |
 //! | [`tier`] | Destinations: the registry, the consumer loop, and [`tier::local`] |
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
+//! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
 //! | [`run`](mod@run) | All of it together |
 //!
 //! What holds: an ack follows the fsync of the batch's record; a batch is on the journal once, whatever is sent again; a tier's cursor
@@ -30,6 +31,7 @@ pub mod pki;
 pub mod quarantine;
 pub mod run;
 pub mod session;
+pub mod sql;
 #[cfg(test)]
 mod testing;
 pub mod tier;

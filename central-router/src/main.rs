@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use central_router::cli::{Cli, Command};
@@ -22,15 +23,19 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             let config = Config::load(&file.config)?;
             service::observe::init_tracing(file.log_json);
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-            runtime.block_on(async {
+            let ended = runtime.block_on(async {
                 let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
                 Ok(central_router::run(config, shutdown).await?)
-            })
+            });
+            // A disk that hangs in a blocking task must not keep the process beyond its drain.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            ended
         }
         Command::Check(file) => {
             println!("{}", check(&file.config)?);
             Ok(())
         }
+        Command::Query(query) => Ok(query.execute()?),
         Command::Pki(pki) => {
             print!("{}", pki.execute()?);
             Ok(())

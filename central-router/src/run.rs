@@ -48,6 +48,9 @@ pub enum RunError {
     /// The admin endpoint.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// Questions to the local tier.
+    #[error(transparent)]
+    Sql(#[from] crate::sql::SqlError),
     /// A blocking task of the start failed.
     #[error("the start was interrupted: {0}")]
     Interrupted(String),
@@ -89,6 +92,7 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
         Arc::new(move || crate::ledger::report(&name, &shared.journal, &shared.connected))
     };
     let admin = Admin { listen: config.admin, readiness: readiness.clone(), ledger, metrics }.bind().await?;
+    let admin = admin.merge(crate::sql::routes(&config)?);
     let listen = listener.local_addr().map_err(|error| ListenError::Bind { listen: config.listen, error })?;
     let addresses = Ready { listen, admin: admin.local_addr() };
     tracing::info!(router = %config.name, listen = %addresses.listen, admin = %addresses.admin, "ready");
@@ -166,6 +170,7 @@ fn describe_metrics() {
     crate::journal::describe_metrics();
     housekeeping::describe_metrics();
     crate::tier::local::describe_metrics();
+    crate::sql::describe_metrics();
 }
 
 #[expect(clippy::disallowed_methods, reason = "driver: the origin of the limiters' time")]
