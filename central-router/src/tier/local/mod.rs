@@ -117,7 +117,7 @@ impl LocalTier {
     /// # Errors
     /// [`TierOpenError`] when the directory cannot be made.
     pub fn open(config: &LocalConfig, journal: [u8; 16]) -> Result<Self, TierOpenError> {
-        Self::on_disk(Box::new(OsDisk), config, journal)
+        Self::on_disk(Box::<OsDisk>::default(), config, journal)
     }
 
     /// Opens the tier on any disk.

@@ -246,11 +246,11 @@ fn a_real_directory_holds_whole_files_only() {
     let tier = LocalTier::open(&config(path.to_str().unwrap()), JOURNAL).unwrap();
     tier.write_now(&unit(0..=0)).unwrap();
     tier.write_now(&unit(1..=1)).unwrap();
-    let manifests = OsDisk.list(&path.join("_manifests")).unwrap();
+    let manifests = OsDisk::default().list(&path.join("_manifests")).unwrap();
     assert_eq!(manifests, [format!("{}-1-1.json", "ab".repeat(16))]);
     let hour = path.join("tenant=acme/table=otel_logs/day=2027-01-15/hour=08");
-    assert_eq!(OsDisk.list(&hour).unwrap(), [format!("{}-0-0.parquet", "ab".repeat(16))]);
-    let content = OsDisk.read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 1 << 20).unwrap();
+    assert_eq!(OsDisk::default().list(&hour).unwrap(), [format!("{}-0-0.parquet", "ab".repeat(16))]);
+    let content = OsDisk::default().read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 1 << 20).unwrap();
     assert_eq!(batches_of(&content)[0].num_rows(), 1);
-    assert_eq!(OsDisk.read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 3).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(OsDisk::default().read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 3).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }

@@ -1,14 +1,24 @@
 //! A directory tree of the operating system.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
 
 use super::{Disk, DiskFile};
 
+/// Directories remembered as durable; past it they are synced again, which costs time but nothing else.
+const MAX_SETTLED: usize = 4096;
+
 /// See the module.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OsDisk;
+#[derive(Debug, Default)]
+pub struct OsDisk {
+    /// Directories whose entry this process has synced. One that merely exists may have been made by a process that was killed before
+    /// it synced the parent: a power cut would take it away with all that was put into it since.
+    settled: Mutex<BTreeSet<PathBuf>>,
+}
 
 struct OsFile(File);
 
@@ -37,16 +47,29 @@ fn not_found_is_fine<T: Default>(result: io::Result<T>) -> io::Result<T> {
 
 impl Disk for OsDisk {
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir.as_os_str().is_empty() || dir.is_dir() {
+        if dir.as_os_str().is_empty() || self.settled.lock().contains(dir) {
             return Ok(());
         }
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        self.make_dir(parent)?;
-        match fs::create_dir(dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+        let parent = dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let existed = dir.is_dir();
+        if let Some(parent) = parent.filter(|parent| *parent != dir) {
+            self.make_dir(parent)?;
+            match fs::create_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !existed => return Err(error),
+                _ => {}
+            }
+            match self.sync_dir(parent) {
+                // Above the tier's own directories there may be some that are not ours to open, nor to make durable.
+                Err(error) if existed && error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
         }
-        self.sync_dir(parent)
+        let mut settled = self.settled.lock();
+        if settled.len() >= MAX_SETTLED {
+            settled.clear();
+        }
+        settled.insert(dir.to_owned());
+        Ok(())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -87,5 +110,27 @@ impl Disk for OsDisk {
             }
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories are made with all above them; one that exists already, or a relative one, is no error.
+    #[test]
+    fn makes_directories() {
+        let root = tempfile::tempdir().unwrap();
+        let disk = OsDisk::default();
+        let dir = root.path().join("tenant=acme/table=otel_logs/day=2026-01-01");
+        for _ in 0..2 {
+            disk.make_dir(&dir).unwrap();
+            assert!(dir.is_dir());
+        }
+        OsDisk::default().make_dir(&dir).unwrap();
+        disk.make_dir(Path::new(".")).unwrap();
+        fs::write(root.path().join("file"), "x").unwrap();
+        assert!(disk.make_dir(&root.path().join("file/below")).is_err());
+        assert!(disk.settled.lock().contains(&dir) && disk.settled.lock().contains(root.path()));
     }
 }
