@@ -252,5 +252,8 @@ fn a_real_directory_holds_whole_files_only() {
     assert_eq!(OsDisk::default().list(&hour).unwrap(), [format!("{}-0-0.parquet", "ab".repeat(16))]);
     let content = OsDisk::default().read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 1 << 20).unwrap();
     assert_eq!(batches_of(&content)[0].num_rows(), 1);
-    assert_eq!(OsDisk::default().read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 3).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(
+        OsDisk::default().read(&hour.join(format!("{}-0-0.parquet", "ab".repeat(16))), 3).unwrap_err().kind(),
+        io::ErrorKind::InvalidData
+    );
 }
