@@ -1,9 +1,16 @@
-//! A whole federation on one machine: the demo, and what later fault scenarios are made of.
+//! A whole federation on one machine: the demo, the load, the verdict and the benches, and what later fault scenarios are made of.
 //!
 //! Everything runs as real processes over real sockets; this crate only starts them, feeds them, breaks things between them and
 //! compares what senders logged as acknowledged with what lies in the tier.
 
+pub mod bench;
+pub mod cli;
+pub mod clock;
 pub mod demo;
+pub mod load;
 pub mod part;
+pub mod progress;
 pub mod stand;
 pub mod telemetry;
+pub mod usage;
+pub mod verify;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chaos::demo::traffic::Traffic;
-use chaos::demo::verify;
 use chaos::stand::Stand;
 use chaos::stand::layout::{EdgeSpec, Layout};
+use chaos::verify::tier;
 use tokio::process::Command;
 
 const CONNECTS: u64 = 1000;
@@ -66,7 +66,7 @@ async fn a_thousand_curls_are_a_thousand_connects() {
     stand.drained(Duration::from_secs(60)).await.unwrap();
     stand.stop().await.unwrap();
 
-    let connects = verify::connects(&layout.tier(), server.address().port()).unwrap();
+    let connects = tier::connects(&layout.tier(), server.address().port()).unwrap();
     let from_curl = connects.iter().filter(|connect| pids.contains(&connect.pid));
     let in_cgroup: u64 = from_curl.filter(|connect| connect.cgroup == cgroup.id()).map(|connect| connect.count).sum();
     assert_eq!(in_cgroup, CONNECTS, "connects by the pids of curl in cgroup {}", cgroup.id());

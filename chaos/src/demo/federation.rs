@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Options;
 use super::baseline::Baseline;
-use super::progress::Progress;
 use super::sender::{self, SenderPlan};
 use super::traffic::Traffic;
+use crate::progress::Progress;
 use crate::stand::Stand;
 use crate::stand::layout::{EdgeSpec, Layout};
 use crate::stand::relay::Carried;

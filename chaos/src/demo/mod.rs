@@ -7,17 +7,12 @@
 //! senders ──OTLP──▶ edge-east ══relay══════┘                    edge-east is killed with -9 and started again
 //! ```
 
-pub mod ack_log;
 pub mod baseline;
-pub mod clock;
 pub mod federation;
-mod progress;
 pub mod report;
 pub mod sender;
 pub mod traffic;
-pub mod verify;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,12 +21,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use federation::Federation;
-use progress::Progress;
 use report::{Connects, Report};
-use verify::Verdict;
 
+use crate::clock;
+use crate::progress::Progress;
 use crate::stand::layout::Layout;
 use crate::stand::ledger;
+use crate::verify::{self, Verdict};
 
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 const DOWN_FOR: Duration = Duration::from_secs(2);
@@ -91,10 +87,9 @@ pub async fn run(options: &Options) -> io::Result<Report> {
     let ended = federation.stop(&progress).await?;
 
     progress.say("looking for every acknowledged id in Parquet");
-    let signals: BTreeMap<_, _> = verify::verify(&layout.tier(), &ended.ack_logs)?.into_iter().collect();
-    let mut total = Verdict::default();
-    signals.values().for_each(|verdict| total.add(verdict));
-    let ours = verify::connects(&layout.tier(), made.traffic_port)?.into_iter().filter(|connects| connects.pid == std::process::id());
+    let signals = verify::verify(&layout.tier(), &ended.ack_logs)?;
+    let total = Verdict::sum(signals.values());
+    let ours = verify::tier::connects(&layout.tier(), made.traffic_port)?.into_iter().filter(|connects| connects.pid == std::process::id());
     let seen_by_agent = ours.map(|connects| connects.count).sum();
     let ledgers_balance = ledgers.values().all(ledger::balances);
     Ok(Report {

@@ -8,8 +8,8 @@ use federation_proto::identity::Signal;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::verify::Verdict;
 use crate::stand::ledger;
+use crate::verify::Verdict;
 
 /// The demo's result. As JSON: one object; the totals of [`Verdict`] stand at its top.
 #[derive(Debug, Serialize)]

@@ -21,10 +21,10 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use super::ack_log::AckLog;
 use super::baseline::Baseline;
-use super::clock;
+use crate::clock;
 use crate::telemetry::{Generator, RecordId};
+use crate::verify::ack_log::AckLog;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
@@ -84,7 +84,7 @@ pub async fn run(
             if !exporter.until_acknowledged(&payload, &progress, &stop).await {
                 break;
             }
-            log.acknowledged(signal, &ids)?;
+            log.acknowledged(signal, ids.iter().copied())?;
             progress.acknowledged.fetch_add(ids.len() as u64, Ordering::Relaxed);
             let body = payload.encode();
             baseline.lock().unwrap_or_else(PoisonError::into_inner).add(plan.number, signal, &body, ids.len());

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
+use service::tls::TlsFiles;
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -70,6 +71,20 @@ impl Layout {
         self.dir.join("tier")
     }
 
+    /// The router's certificate.
+    #[must_use]
+    pub fn router_tls(&self) -> TlsFiles {
+        let pki = self.pki();
+        TlsFiles { ca: pki.join("ca.pem"), cert: pki.join("router.pem"), key: pki.join("router.key") }
+    }
+
+    /// An edge's certificate.
+    #[must_use]
+    pub fn edge_tls(&self, edge: &str) -> TlsFiles {
+        let edges = self.pki().join("edges");
+        TlsFiles { ca: self.pki().join("ca.pem"), cert: edges.join(format!("{edge}.pem")), key: edges.join(format!("{edge}.key")) }
+    }
+
     /// A part's working data: inbox, spool, journal.
     #[must_use]
     pub fn data(&self, part: &str) -> PathBuf {
@@ -130,9 +145,16 @@ impl EdgeSpec {
     }
 }
 
-/// The router's configuration.
+/// Options of the local tier that write what comes within seconds.
+pub const PROMPT_TIER: &str = "flush_interval: 2s";
+/// Options of the local tier that write nothing before an hour or [`IDLE_TIER_RAW_BYTES`]: a router without the cost of its tier.
+pub const IDLE_TIER: &str = "flush_interval: 1h, flush_bytes: 4GiB, flush_rows: 100000000";
+/// OTLP bytes that a tier with [`IDLE_TIER`] lets wait.
+pub const IDLE_TIER_RAW_BYTES: u64 = 4 << 30;
+
+/// The router's configuration, with options of its local tier.
 #[must_use]
-pub fn router_yaml(layout: &Layout, listen: SocketAddr, admin: SocketAddr) -> String {
+pub fn router_yaml(layout: &Layout, listen: SocketAddr, admin: SocketAddr, tier_options: &str) -> String {
     let (pki, data, tier) = (layout.pki(), layout.data("router"), layout.tier());
     format!(
         "name: router-1
@@ -146,7 +168,7 @@ tls:
 edges: {pki}/edges.yaml
 tiers:
   parquet:
-    local: {{path: {tier}, flush_interval: 2s}}
+    local: {{path: {tier}, {tier_options}}}
 ",
         data = data.display(),
         pki = pki.display(),

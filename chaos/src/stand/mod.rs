@@ -61,7 +61,7 @@ impl Stand {
     pub async fn start(layout: &Layout, program: PathBuf, specs: Vec<EdgeSpec>) -> io::Result<Self> {
         make_certificates(layout, &specs)?;
         let (listen, router_admin) = (layout::free_address()?, layout::free_address()?);
-        let config = layout.write_config("router", &layout::router_yaml(layout, listen, router_admin))?;
+        let config = layout.write_config("router", &layout::router_yaml(layout, listen, router_admin, layout::PROMPT_TIER))?;
         let router = Process::start(&program, Role::Router, &config, &layout.log("router"))?;
         let mut edges = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -106,6 +106,13 @@ impl Stand {
             Some((process, _)) => process.stop(STOP_DEADLINE).await,
             None => Ok(()),
         }
+    }
+
+    /// The processes of the parts that run, by name.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let edges = self.edges.iter().map(|edge| (edge.spec.name, edge.process.as_ref().and_then(Process::id)));
+        edges.chain([("router", self.router.id())]).filter_map(|(name, id)| Some((name, id?))).collect()
     }
 
     async fn until_ready(&mut self) -> io::Result<()> {
@@ -217,7 +224,10 @@ impl Stand {
 }
 
 /// What an operator does by `tributary-router pki init` and `pki issue`.
-fn make_certificates(layout: &Layout, edges: &[EdgeSpec]) -> io::Result<()> {
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn make_certificates(layout: &Layout, edges: &[EdgeSpec]) -> io::Result<()> {
     let dir = layout.pki();
     let router = InitOptions {
         router: EdgeName::new("router-1").map_err(io::Error::other)?,

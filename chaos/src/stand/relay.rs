@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 const MAX_DATAGRAM: usize = 65_536;
+const BUFFER_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -55,8 +56,7 @@ impl Relay {
     /// # Errors
     /// When no socket can be had.
     pub async fn open(router: SocketAddr) -> io::Result<Self> {
-        let edge_side = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let router_side = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (edge_side, router_side) = (socket()?, socket()?);
         router_side.connect(router).await?;
         let listen = edge_side.local_addr()?;
         let shared = Arc::new(Shared::default());
@@ -87,6 +87,17 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// With buffers that hold a burst: what a relay loses on its own would be counted against the link.
+fn socket() -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    // The kernel gives what it allows.
+    drop(socket.set_send_buffer_size(BUFFER_BYTES));
+    drop(socket.set_recv_buffer_size(BUFFER_BYTES));
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
 }
 
 async fn carry(edge_side: UdpSocket, router_side: UdpSocket, shared: Arc<Shared>) {

@@ -1,11 +1,8 @@
-//! The verdict: every id that a sender logged as acknowledged, looked for in the Parquet files of its tenant.
-//!
-//! Reads files and logs alone; trusts no counter of edge or router. Memory: about 40 bytes a record.
+//! What lies in the local tier, read back from its Parquet files: ids of records, and the agent's connects.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampNanosecondType, UInt64Type};
@@ -13,72 +10,8 @@ use arrow_array::{Array, MapArray, RecordBatch};
 use federation_proto::identity::{Signal, TenantId};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Serialize;
 
-use super::ack_log;
 use crate::telemetry::RecordId;
-
-/// What became of the acknowledged records of one signal, or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// Records that the senders logged as acknowledged.
-    pub acknowledged: u64,
-    /// Of those, in the tier exactly once.
-    pub found_once: u64,
-    /// Of those, not in the tier of their tenant.
-    pub lost: u64,
-    /// Of those, in the tier more than once.
-    pub doubled: u64,
-}
-
-impl Verdict {
-    /// Is every record there, once?
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.found_once == self.acknowledged
-    }
-
-    /// Adds another signal's numbers.
-    pub fn add(&mut self, other: &Self) {
-        self.acknowledged += other.acknowledged;
-        self.found_once += other.found_once;
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-    }
-}
-
-type Key = (TenantId, Signal, RecordId);
-
-/// Compares the senders' logs with the tier, by signal.
-///
-/// # Errors
-/// When a log or a Parquet file cannot be read.
-pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<HashMap<Signal, Verdict>> {
-    let mut found: HashMap<Key, u32> = HashMap::new();
-    for (tenant, log) in logs {
-        ack_log::read(log, |signal, id| {
-            found.insert((tenant.clone(), signal, id), 0);
-        })?;
-    }
-    for_each_file(tier, &mut |tenant, table, path| {
-        for_each_id(table, path, |signal, id| {
-            if let Some(times) = found.get_mut(&(tenant.clone(), signal, id)) {
-                *times += 1;
-            }
-        })
-    })?;
-    let mut verdicts: HashMap<Signal, Verdict> = HashMap::new();
-    for ((_, signal, _), times) in found {
-        let verdict = verdicts.entry(signal).or_default();
-        verdict.acknowledged += 1;
-        match times {
-            0 => verdict.lost += 1,
-            1 => verdict.found_once += 1,
-            _ => verdict.doubled += 1,
-        }
-    }
-    Ok(verdicts)
-}
 
 /// Connects of one process from one cgroup, as the agent's data in the tier tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +52,7 @@ pub fn connects(tier: &Path, port: u16) -> io::Result<Vec<ConnectsOf>> {
 }
 
 /// Every Parquet file of the tier with its tenant and table, as its path names them.
-fn for_each_file(tier: &Path, each: &mut impl FnMut(&TenantId, &str, &Path) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn for_each_file(tier: &Path, each: &mut impl FnMut(&TenantId, &str, &Path) -> io::Result<()>) -> io::Result<()> {
     let mut folders = vec![tier.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
@@ -139,17 +72,24 @@ fn for_each_file(tier: &Path, each: &mut impl FnMut(&TenantId, &str, &Path) -> i
     Ok(())
 }
 
-fn for_each_id(table: &str, path: &Path, mut each: impl FnMut(Signal, RecordId)) -> io::Result<()> {
-    let signal = match table {
+/// The signal whose records a table has.
+pub(super) fn signal_of(table: &str) -> Signal {
+    match table {
         "otel_traces" => Signal::Traces,
         "otel_logs" => Signal::Logs,
-        _ => return for_each_point(path, |id| each(Signal::Metrics, id)),
-    };
+        _ => Signal::Metrics,
+    }
+}
+
+pub(super) fn for_each_id(table: &str, path: &Path, mut each: impl FnMut(RecordId)) -> io::Result<()> {
+    if signal_of(table) == Signal::Metrics {
+        return for_each_point(path, each);
+    }
     for_each_batch(path, &["SpanId"], |batch| {
         let spans = column(batch, "SpanId")?;
         let Some(spans) = spans.as_string_opt::<i32>() else { return Err(unexpected(path, "SpanId is no string")) };
         for id in spans.iter().flatten().filter_map(|id| u64::from_str_radix(id, 16).ok()) {
-            each(signal, RecordId::Span(id.to_be_bytes()));
+            each(RecordId::Span(id.to_be_bytes()));
         }
         Ok(())
     })
@@ -197,6 +137,3 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a dyn Array> {
 fn unexpected(path: &Path, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
 }
-
-#[cfg(test)]
-mod tests;

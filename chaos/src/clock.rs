@@ -1,4 +1,4 @@
-//! The demo is a driver: it reads the clock.
+//! The senders are drivers: they read the clock.
 
 use std::time::{Duration, SystemTime};
 

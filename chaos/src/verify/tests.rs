@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::StringArray;
+use std::fs::File;
+
+use arrow_array::{Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 
-use super::super::ack_log::AckLog;
+use super::ack_log::AckLog;
 use super::*;
 
 fn spans(tier: &Path, tenant: &str, file: &str, ids: &[u64]) {
@@ -25,7 +27,7 @@ fn tells_lost_from_found_from_doubled() {
     let (tier, log) = (dir.path().join("tier"), dir.path().join("log"));
     let ids = |ids: &[u64]| ids.iter().map(|id| RecordId::Span(id.to_be_bytes())).collect::<Vec<_>>();
     let mut acks = AckLog::create(&log).unwrap();
-    acks.acknowledged(Signal::Traces, &ids(&[1, 2, 3, 4, 5])).unwrap();
+    acks.acknowledged(Signal::Traces, ids(&[1, 2, 3, 4, 5])).unwrap();
     acks.finish().unwrap();
     spans(&tier, "acme", "a.parquet", &[1, 2, 3, 77]);
     spans(&tier, "acme", "b.parquet", &[3]);

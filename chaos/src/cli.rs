@@ -1,0 +1,94 @@
+//! The command line of `tributary-chaos`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::{self, Options};
+use crate::part::{self, Role};
+use crate::{bench, load, verify};
+
+/// A whole Tributary federation on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "tributary-chaos", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a router, two edges and an agent; cut a link, kill an edge with -9; then count every acknowledged record.
+    ///
+    /// Needs no privileges and only loopback. With CAP_BPF and CAP_PERFMON (as root) the agent also sees the demo's HTTP connects.
+    /// Exits 0 only when nothing was lost, nothing doubled, and every ledger balances.
+    Demo {
+        /// How long the senders send, in seconds (10 to 3600). Building up, draining and counting come on top.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..=3600))]
+        seconds: u64,
+        /// Spans a second and sender; half as many log records and a quarter as many data points go with them.
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(40..=100_000))]
+        rate: u32,
+        /// Print one JSON object to standard output; progress stays on standard error.
+        #[arg(long)]
+        json: bool,
+        /// New or empty folder for all files; kept afterwards. Default: a new one in the system's temporary folder.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Seed of the telemetry.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Send OTLP to any endpoint, and say what was acknowledged, how fast, and at what cost.
+    ///
+    /// Stops by itself. Exits 0 when anything was acknowledged.
+    Load(load::Args),
+    /// Look for every acknowledged record in the local tier, by id.
+    ///
+    /// Exits 0 only when each is there exactly once.
+    Verify(verify::Args),
+    /// Measure one part, or the whole path, under load: cost per row, rate, memory, latency, bytes on the wire.
+    ///
+    /// The part runs as a process of its own on one core, the load on another. Needs a release build to mean anything.
+    Bench(bench::Args),
+    /// Run one part in this process, as its own binary would (demo and bench start these).
+    #[command(hide = true)]
+    Part {
+        /// Which.
+        role: Role,
+        /// Its configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+impl Cli {
+    /// Does what was asked.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Demo { seconds, rate, json, dir, seed } => {
+                demo::main(&Options { sending: Duration::from_secs(seconds), spans_per_s: rate, json, dir, seed })
+            }
+            Command::Load(args) => load::main(&args),
+            Command::Verify(args) => verify::main(&args),
+            Command::Bench(args) => bench::main(&args),
+            Command::Part { role, config } => part::main(role, &config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// No two options clash, and every default is one that is taken.
+    #[test]
+    fn the_command_line_is_whole() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,174 @@
+//! The verdict: every id that a sender logged as acknowledged, looked for in the Parquet files of its tenant.
+//!
+//! Reads files and logs alone; trusts no counter of edge or router. Memory: 17 bytes a logged record, at most [`MAX_RECORDS`] of them.
+
+pub mod ack_log;
+pub mod tier;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use federation_proto::identity::{Signal, TenantId};
+use serde::Serialize;
+
+use crate::telemetry::RecordId;
+
+/// Records that the logs of one verdict may have together: 4.3 GiB of memory.
+pub const MAX_RECORDS: usize = 256 << 20;
+
+/// What became of the acknowledged records of one signal, or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Records that the senders logged as acknowledged.
+    pub acknowledged: u64,
+    /// Of those, in the tier exactly once.
+    pub found_once: u64,
+    /// Of those, not in the tier of their tenant.
+    pub lost: u64,
+    /// Of those, in the tier more than once.
+    pub doubled: u64,
+}
+
+impl Verdict {
+    /// Is every record there, once?
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.doubled == 0 && self.found_once == self.acknowledged
+    }
+
+    /// The numbers of several signals together.
+    #[must_use]
+    pub fn sum<'a>(verdicts: impl IntoIterator<Item = &'a Self>) -> Self {
+        verdicts.into_iter().fold(Self::default(), |sum, verdict| Self {
+            acknowledged: sum.acknowledged + verdict.acknowledged,
+            found_once: sum.found_once + verdict.found_once,
+            lost: sum.lost + verdict.lost,
+            doubled: sum.doubled + verdict.doubled,
+        })
+    }
+}
+
+/// Ids that were acknowledged, in order, and how often each was found.
+#[derive(Debug, Default)]
+struct Expected {
+    ids: Vec<RecordId>,
+    found: Vec<u8>,
+}
+
+impl Expected {
+    fn seal(&mut self) {
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        self.found = vec![0; self.ids.len()];
+    }
+
+    fn found(&mut self, id: &RecordId) {
+        if let Ok(at) = self.ids.binary_search(id) {
+            self.found[at] = self.found[at].saturating_add(1);
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let found_times = |wanted: fn(u8) -> bool| self.found.iter().filter(|&&times| wanted(times)).count() as u64;
+        Verdict {
+            acknowledged: self.ids.len() as u64,
+            found_once: found_times(|times| times == 1),
+            lost: found_times(|times| times == 0),
+            doubled: found_times(|times| times > 1),
+        }
+    }
+}
+
+/// Compares the senders' logs with the tier, by signal.
+///
+/// # Errors
+/// When a log or a Parquet file cannot be read, or the logs have more than [`MAX_RECORDS`] records.
+pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<Signal, Verdict>> {
+    let mut expected: BTreeMap<(TenantId, Signal), Expected> = BTreeMap::new();
+    let mut records = 0;
+    for (tenant, log) in logs {
+        let mut of_tenant: BTreeMap<Signal, Vec<RecordId>> = BTreeMap::new();
+        ack_log::read(log, |signal, id| {
+            records += 1;
+            if records <= MAX_RECORDS {
+                of_tenant.entry(signal).or_default().push(id);
+            }
+        })?;
+        for (signal, ids) in of_tenant {
+            expected.entry((tenant.clone(), signal)).or_default().ids.extend(ids);
+        }
+    }
+    if records > MAX_RECORDS {
+        return Err(io::Error::other(format!("the logs have {records} records: at most {MAX_RECORDS} are looked for at once")));
+    }
+    expected.values_mut().for_each(Expected::seal);
+    tier::for_each_file(tier, &mut |tenant, table, path| {
+        let Some(expected) = expected.get_mut(&(tenant.clone(), tier::signal_of(table))) else { return Ok(()) };
+        tier::for_each_id(table, path, |id| expected.found(&id))
+    })?;
+    let mut verdicts: BTreeMap<Signal, Verdict> = BTreeMap::new();
+    for ((_, signal), expected) in &expected {
+        let verdict = verdicts.entry(*signal).or_default();
+        *verdict = Verdict::sum([&*verdict, &expected.verdict()]);
+    }
+    Ok(verdicts)
+}
+
+/// `tributary-chaos verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The local tier's folder.
+    #[arg(long)]
+    pub tier: PathBuf,
+    /// What a sender logged as acknowledged (`load --ack-log`); may be given several times.
+    #[arg(long = "ack-log", required = true)]
+    pub ack_logs: Vec<PathBuf>,
+    /// Whose records they are.
+    #[arg(long)]
+    pub tenant: TenantId,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `verify` prints. As JSON: one object; the totals stand at its top.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    total: Verdict,
+    signals: BTreeMap<Signal, Verdict>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<10}{:>14}{:>12}{:>8}{:>9}", "", "acknowledged", "found once", "lost", "doubled")?;
+        let rows = self.signals.iter().map(|(signal, verdict)| (signal.as_str(), verdict));
+        for (name, verdict) in rows.chain([("all", &self.total)]) {
+            write!(f, "\n{name:<10}{:>14}{:>12}{:>8}{:>9}", verdict.acknowledged, verdict.found_once, verdict.lost, verdict.doubled)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints the verdict; succeeds only when every acknowledged record is there once, and there is one.
+#[must_use]
+pub fn main(args: &Args) -> ExitCode {
+    let logs: Vec<_> = args.ack_logs.iter().map(|log| (args.tenant.clone(), log.clone())).collect();
+    let signals = match verify(&args.tier, &logs) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("verify: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = Report { total: Verdict::sum(signals.values()), signals };
+    let text = if args.json { serde_json::to_string_pretty(&report).unwrap_or_default() } else { report.to_string() };
+    println!("{text}");
+    if report.total.is_clean() && report.total.acknowledged > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests;
