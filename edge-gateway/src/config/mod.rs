@@ -198,8 +198,9 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
 
 fn receive(raw: &RawReceive) -> Result<Receive, Invalid> {
     let max_request = at_least("receive.max_request", raw.max_request, ByteSize::kib(64))?;
-    if raw.max_request > ByteSize::mib(256) {
-        return Err(Invalid::new("receive.max_request", format!("{} is too large: expected at most 256MiB", raw.max_request)));
+    // What a router decodes at most: a record larger than that would be kept, shipped, and then be of no use.
+    if raw.max_request > ByteSize::mib(64) {
+        return Err(Invalid::new("receive.max_request", format!("{} is too large: expected at most 64MiB", raw.max_request)));
     }
     at_least("receive.memory", raw.memory, ByteSize(max_request.saturating_mul(4)))?;
     if raw.grpc.addr() == raw.http.addr() && raw.grpc.addr().port() != 0 {

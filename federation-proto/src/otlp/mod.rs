@@ -15,7 +15,7 @@ mod normalise;
 #[cfg(test)]
 mod tests;
 
-pub use normalise::normalise;
+pub use normalise::{MAX_MESSAGES, normalise};
 pub(crate) use scan::check;
 pub use scan::scan;
 

@@ -18,12 +18,7 @@ const BUCKETS_PER_ROW: u64 = 4;
 /// # Errors
 /// [`Malformed`] where prost would refuse the body, and beyond `limits`.
 pub fn scan(signal: Signal, body: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
-    let root = match signal {
-        Signal::Traces => Msg::TracesRequest,
-        Signal::Logs => Msg::LogsRequest,
-        Signal::Metrics => Msg::MetricsRequest,
-        Signal::Profiles => return Err(Malformed { at: 0, fault: Fault::Unsupported }),
-    };
+    let root = root(signal)?;
     if body.len() > limits.max_bytes {
         return Err(Malformed { at: limits.max_bytes, fault: Fault::TooLarge });
     }
@@ -38,6 +33,22 @@ pub fn scan(signal: Signal, body: &[u8], limits: &Limits) -> Result<Scan, Malfor
     })
 }
 
+/// How many messages stand in a body of `signal`, the outermost apart.
+pub(super) fn count_messages(signal: Signal, body: &[u8]) -> Result<u64, Malformed> {
+    let mut walk = Walk::new(u32::MAX);
+    walk.message(root(signal)?, Reader::new(body), MAX_DEPTH)?;
+    Ok(walk.messages)
+}
+
+fn root(signal: Signal) -> Result<Msg, Malformed> {
+    match signal {
+        Signal::Traces => Ok(Msg::TracesRequest),
+        Signal::Logs => Ok(Msg::LogsRequest),
+        Signal::Metrics => Ok(Msg::MetricsRequest),
+        Signal::Profiles => Err(Malformed { at: 0, fault: Fault::Unsupported }),
+    }
+}
+
 /// Whether `bytes` are a valid and canonical message of type `msg` in which at most `depth` messages stand in one another.
 pub(crate) fn check(msg: Msg, bytes: &[u8], depth: u32) -> bool {
     let mut walk = Walk::new(u32::MAX);
@@ -50,6 +61,8 @@ struct Walk {
     parts: u32,
     /// Counts of exponential buckets.
     buckets: u64,
+    /// Messages below the outermost.
+    messages: u64,
     max_rows: u32,
     canonical: bool,
     oldest: u64,
@@ -65,7 +78,7 @@ struct Times {
 
 impl Walk {
     fn new(max_rows: u32) -> Self {
-        Self { rows: 0, parts: 0, buckets: 0, max_rows, canonical: true, oldest: u64::MAX, newest: 0 }
+        Self { rows: 0, parts: 0, buckets: 0, messages: 0, max_rows, canonical: true, oldest: u64::MAX, newest: 0 }
     }
 
     fn message(&mut self, msg: Msg, mut r: Reader<'_>, depth: u32) -> Result<(), Malformed> {
@@ -85,6 +98,7 @@ impl Walk {
                     if depth == 0 {
                         return Err(r.fault(Fault::Depth));
                     }
+                    self.messages += 1;
                     if inner != Msg::KeyValue || depth < 2 || !is_plain(body.rest()) {
                         self.message(inner, body, depth - 1)?;
                     }
