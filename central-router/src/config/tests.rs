@@ -33,6 +33,7 @@ fn mistakes_name_key_and_remedy() {
         ("tiers: {parquet: {local: {path: /p}}}\nnope: 1\n", vec!["nope"]),
         ("tiers: {parquet: {ftp: {path: /p}}}\n", vec!["ftp"]),
         ("tiers: {parquet: {local: {path: /p, flush_rows: 0}}}\n", vec!["tiers.parquet.local.flush_rows", "expected"]),
+        ("tiers: {a: {local: {path: /p}}, b: {local: {path: /p/}}}\n", vec!["tiers.b", "tiers.a", "twice"]),
         ("tiers: {parquet: {local: {path: /p}}}\nmemory: 1MiB\n", vec!["memory", "1MiB", "expected at least"]),
         ("tiers: {parquet: {local: {path: /p}}}\ntenants: {acme: {rate: 1MiB/s, burst: 1MiB}}\n", vec!["tenants.acme.burst", "max_batch"]),
         ("tiers: {parquet: {local: {path: /p}}}\ntenants: {ACME: {rate: 1MiB/s}}\n", vec!["ACME"]),
