@@ -90,7 +90,8 @@ pub enum AppendError {
     Closed,
 }
 
-/// An fsync failed: what it covered is given up and will not be reported as stored, now or after a restart (see [`crate::Log::finish_sync`]).
+/// An fsync failed: what it covered is given up and will not be reported as stored, now or after a restart (see
+/// [`crate::Log::finish_sync`]).
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("fsync failed: {source}; records {}..{} were not stored", failed.start, failed.end)]
 pub struct SyncError {

@@ -1,8 +1,8 @@
 //! A thread that appends and syncs in groups: while one fsync runs, the next group gathers.
 //!
-//! `done` is called after the fsync, never before: what a caller tells the outside world from it is on disk. The log's lock is held to append and to
-//! finish, not while the disk works; a *turn* lock is held from a group's first append to its last `done`, and a checkpoint takes it, so that its
-//! state includes what every `done` so far did and nothing else.
+//! `done` is called after the fsync, never before: what a caller tells the outside world from it is on disk. The log's lock is held to
+//! append and to finish, not while the disk works; a *turn* lock is held from a group's first append to its last `done`, and a checkpoint
+//! takes it, so that its state includes what every `done` so far did and nothing else.
 //!
 //! Bounds: `queue_bytes` of records waiting (meta, payload, 64 bytes each), and as much in the group that is being written.
 
@@ -30,8 +30,8 @@ const MAX_WAIT: Duration = Duration::from_millis(2);
 pub struct CommitterOptions {
     /// Bytes of records that may wait; past it `AppendError::Busy`. One record is always taken when none waits.
     pub queue_bytes: u64,
-    /// How long a group may wait for company before its fsync, at most 2 ms. Zero: groups form only while the fsync before them runs, which is right under load
-    /// and gives the lowest latency without it.
+    /// How long a group may wait for company before its fsync, at most 2 ms. Zero: groups form only while the fsync before them runs, which
+    /// is right under load and gives the lowest latency without it.
     pub max_wait: Duration,
     /// Name of the thread.
     pub name: String,
@@ -104,8 +104,8 @@ impl Committer {
         Self { thread: Arc::new(Thread { shared, handle: Mutex::new(handle) }) }
     }
 
-    /// Appends a record. `done` is called exactly once: after the fsync, from the committer's thread; or with `Busy` or `Closed` from the caller's, before
-    /// this returns. It must be short, and must not call [`Committer::checkpoint`] or [`Committer::close`].
+    /// Appends a record. `done` is called exactly once: after the fsync, from the committer's thread; or with `Busy` or `Closed` from the
+    /// caller's, before this returns. It must be short, and must not call [`Committer::checkpoint`] or [`Committer::close`].
     pub fn append(&self, meta: Vec<u8>, payload: Bytes, done: impl FnOnce(Result<Seq, AppendError>) + Send + 'static) {
         let item = Item { meta, payload, done: Box::new(done) };
         if let Err((item, error)) = self.shared().queue.push(item) {
@@ -118,8 +118,8 @@ impl Committer {
         work(&mut self.shared().log.lock())
     }
 
-    /// Takes a checkpoint between two groups: `state` runs when everything appended is synced and every `done` was called, and says what the checkpoint
-    /// holds. Blocks the caller for two fsyncs at most; acks and reads go on meanwhile.
+    /// Takes a checkpoint between two groups: `state` runs when everything appended is synced and every `done` was called, and says what
+    /// the checkpoint holds. Blocks the caller for two fsyncs at most; acks and reads go on meanwhile.
     ///
     /// # Errors
     /// As [`Log::checkpoint`].
@@ -143,7 +143,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Commits what waits, ends the thread and joins it. Later appends answer `Closed`; [`Committer::with`] and [`Committer::checkpoint`] go on working.
+    /// Commits what waits, ends the thread and joins it. Later appends answer `Closed`; [`Committer::with`] and [`Committer::checkpoint`]
+    /// go on working.
     pub fn close(&self) {
         self.thread.close();
     }

@@ -91,7 +91,8 @@ fn a_panicking_callback_harms_nobody() {
     assert_eq!(committer.stats().panics_total, 1);
 }
 
-/// The state of a checkpoint is what the callbacks did until then: with the records behind it, it makes each record once, whenever it is taken.
+/// The state of a checkpoint is what the callbacks did until then: with the records behind it, it makes each record once, whenever it is
+/// taken.
 #[test]
 fn a_checkpoint_includes_what_was_answered_and_no_more() {
     let store = SimStore::new(3);
@@ -135,7 +136,8 @@ fn store_as_it_is(store: &SimStore) -> SimStore {
     copy
 }
 
-/// Closing commits what waits; after it appends answer `Closed`, and acks and checkpoints still work. The directory is free when the last handle is gone.
+/// Closing commits what waits; after it appends answer `Closed`, and acks and checkpoints still work. The directory is free when the last
+/// handle is gone.
 #[test]
 fn close_commits_what_waits() {
     let store = SimStore::new(1);

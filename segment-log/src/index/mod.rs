@@ -1,7 +1,9 @@
 //! Where is what: a copy, kept for speed, of what the segments say. Nothing here is ever believed against them.
 //!
-//! The log keeps the locations of pending records in memory and tells the index what it synced and what it dropped, so that an open need not read every segment. An index may be missing, damaged, older (its last writes lost), or of another log: the log notices (see `log::recover`) and scans.
-//! An index that errs while running is set aside until the next checkpoint, reported in [`crate::Stats::index_failure`], and stops nothing.
+//! The log keeps the locations of pending records in memory and tells the index what it synced and what it dropped, so that an open need
+//! not read every segment. An index may be missing, damaged, older (its last writes lost), or of another log: the log notices (see
+//! `log::open`) and scans. An index that errs while running is set aside until the next checkpoint, reported in
+//! [`crate::Stats::index_failure`], and stops nothing.
 
 mod memory;
 mod sled;
@@ -35,8 +37,8 @@ pub struct IndexUpdate<'a> {
 
 /// Keeps entries by seq, and one marker.
 pub trait Index: Send {
-    /// Opens what is stored, shows all entries in any order, and gives the marker (`None`: nothing stored). Called at most once, first, when the log
-    /// holds its directory's lock.
+    /// Opens what is stored, shows all entries in any order, and gives the marker (`None`: nothing stored). Called at most once, first,
+    /// when the log holds its directory's lock.
     ///
     /// # Errors
     /// The stored index cannot be read; [`Index::clear`] comes next.

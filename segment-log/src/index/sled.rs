@@ -1,11 +1,11 @@
 //! The index in sled.
 //!
-//! sled's `flush` is no fsync, and its files may be cut or damaged by a power cut; it may even panic on them. Nothing is lost with it: entries carry
-//! checksums, the marker counts them, and what sled lost is scanned again. So it is never flushed on purpose (its own thread writes twice a second), a
-//! panic in it is an error like any other, and a store that is damaged or has outgrown its bound is removed.
+//! sled's `flush` is no fsync, and its files may be cut or damaged by a power cut; it may even panic on them. Nothing is lost with it:
+//! entries carry checksums, the marker counts them, and what sled lost is scanned again. So it is never flushed on purpose (its own thread
+//! writes twice a second), a panic in it is an error like any other, and a store that is damaged or has outgrown its bound is removed.
 //!
-//! Keys: seq as `u64` big-endian, value 24 bytes; the marker under `m`. Memory: an 8 MiB cache. Disk: at most 64 MiB plus 1 KiB per entry, checked when
-//! the log loads it.
+//! Keys: seq as `u64` big-endian, value 24 bytes; the marker under `m`. Memory: an 8 MiB cache. Disk: at most 64 MiB plus 1 KiB per entry,
+//! checked when the log loads it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

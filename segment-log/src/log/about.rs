@@ -13,12 +13,13 @@ const MAX_RECORD_BYTES: u32 = 1 << 30;
 /// What bounds a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// A segment is closed when the next record would take it past this many bytes; only a record larger than that makes a larger segment. At most
-    /// 2 GiB.
+    /// A segment is closed when the next record would take it past this many bytes; only a record larger than that makes a larger segment.
+    /// At most 2 GiB.
     pub segment_bytes: u64,
-    /// Bytes in segments at which `append` answers `Full`. Space comes back by whole segments, so that less than about four of them is not sensible. A part
-    /// is kept back for checkpoints (four times the newest one), which are never refused for the budget: only if they grow past that share at
-    /// once can the log pass its budget, by at most two checkpoints; or if a crash brings back what had been cut off or removed, by that.
+    /// Bytes in segments at which `append` answers `Full`. Space comes back by whole segments, so that less than about four of them is not
+    /// sensible. A part is kept back for checkpoints (four times the newest one), which are never refused for the budget: only if they grow
+    /// past that share at once can the log pass its budget, by at most two checkpoints; or if a crash brings back what had been cut off or
+    /// removed, by that.
     pub budget_bytes: u64,
     /// Largest meta plus payload of a record, in bytes. At most 1 GiB.
     pub max_record_bytes: u32,
@@ -53,10 +54,11 @@ impl Options {
 pub struct Recovery {
     /// What the caller gave to the newest trustworthy checkpoint. `None`: there is none.
     pub state: Option<Vec<u8>>,
-    /// Intact records behind that checkpoint (all, if there is none), ascending, for the caller to replay. All are pending, synced and readable; those
-    /// that were acknowledged since that checkpoint are among them.
+    /// Intact records behind that checkpoint (all, if there is none), ascending, for the caller to replay. All are pending, synced and
+    /// readable; those that were acknowledged since that checkpoint are among them.
     pub after_checkpoint: Vec<Seq>,
-    /// What could not be read, in the order of the files; at most [`Recovery::MAX_DAMAGED`]. Only kinds other than [`DamageKind::Torn`] are a loss.
+    /// What could not be read, in the order of the files; at most [`Recovery::MAX_DAMAGED`]. Only kinds other than [`DamageKind::Torn`] are
+    /// a loss.
     pub damaged: Vec<Damage>,
     /// Why the index was made anew from the segments; `None` if it was not.
     pub index_rebuilt: Option<String>,
@@ -72,7 +74,8 @@ impl Recovery {
 /// What kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
-    /// Nothing that anyone was told is stored: what a power cut or a failed write leaves behind the last sync, or what was acknowledged since.
+    /// Nothing that anyone was told is stored: what a power cut or a failed write leaves behind the last sync, or what was acknowledged
+    /// since.
     Torn,
     /// Records that had been synced and not acknowledged.
     Records,

@@ -1,7 +1,7 @@
 //! Records into the active segment.
 //!
-//! A write that fails costs its record and nothing else: what it left is cut off again, and if that fails too the segment is sealed and the next record
-//! opens a new one. Whatever skips a seq opens a new segment (the format relies on it).
+//! A write that fails costs its record and nothing else: what it left is cut off again, and if that fails too the segment is sealed and the
+//! next record opens a new one. Whatever skips a seq opens a new segment (the format relies on it).
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Log {
     /// Appends a record. It is durable when a sync begun after this has succeeded, and not before.
     ///
     /// # Errors
-    /// [`AppendError::TooLarge`], [`AppendError::Full`] at the budget, [`AppendError::Io`] if the disk refuses. The log stays usable in all cases.
+    /// [`AppendError::TooLarge`], [`AppendError::Full`] at the budget, [`AppendError::Io`] if the disk refuses. The log stays usable in all
+    /// cases.
     pub fn append(&mut self, meta: &[u8], payload: &[u8]) -> Result<Seq, AppendError> {
         let bytes = meta.len() as u64 + payload.len() as u64;
         if bytes > u64::from(self.options.max_record_bytes) {

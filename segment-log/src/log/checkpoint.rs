@@ -1,10 +1,10 @@
 //! Checkpoints: what is acknowledged, and what the caller knows, at one seq; and the removal of what nobody needs.
 //!
-//! A checkpoint is never trusted over data that was not synced before it: it can only begin when everything appended is synced. Its seq says which records its state
-//! includes: all below, none at or above.
+//! A checkpoint is never trusted over data that was not synced before it: it can only begin when everything appended is synced. Its seq
+//! says which records its state includes: all below, none at or above.
 //!
-//! Checkpoints are not refused for the budget, since only they free space. Near it each goes into a segment of its own, which the next one lets go, so
-//! that they take the room of three at most, out of the reserve that `append` leaves.
+//! Checkpoints are not refused for the budget, since only they free space. Near it each goes into a segment of its own, which the next one
+//! lets go, so that they take the room of three at most, out of the reserve that `append` leaves.
 
 use federation_proto::identity::Seq;
 
@@ -38,8 +38,8 @@ impl Log {
         Ok(())
     }
 
-    /// The first half of a checkpoint, for a driver that does not want to hold a lock while the disk works: everything appended must be synced, and [`Log::finish_sync`]
-    /// is the second half.
+    /// The first half of a checkpoint, for a driver that does not want to hold a lock while the disk works: everything appended must be
+    /// synced, and [`Log::finish_sync`] is the second half.
     ///
     /// # Errors
     /// [`CheckpointError::Unsynced`]; or the record cannot be written.
@@ -74,7 +74,8 @@ impl Log {
         self.write_record(Kind::Checkpoint, acked, state)
     }
 
-    /// All seqs below `next` that are not pending, as `Intervals` encodes a set: floor, count, then (first, last) of each range above the floor.
+    /// All seqs below `next` that are not pending, as `Intervals` encodes a set: floor, count, then (first, last) of each range above the
+    /// floor.
     pub(super) fn encode_acked(&self) -> Vec<u8> {
         let mut pending = self.pending.keys().copied();
         let mut after = pending.next().unwrap_or(self.next);

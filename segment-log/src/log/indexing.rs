@@ -1,8 +1,9 @@
 //! Keeps the index a copy of what is synced and not buried by a checkpoint, and knows a good copy from another.
 //!
-//! **Entry**, 24 bytes: segment, offset, meta length, payload length, zero (`u32` each), CRC32C of log id, seq and those. **Marker**: version, log id, next seq,
-//! synced seq, position (segment, offset) up to which the index knows all, whether that segment is open, location of the newest checkpoint (zeros: none), number of entries, a digest of
-//! their seqs, CRC32C. Number and digest show a lost or alien entry, the CRCs a damaged one.
+//! **Entry**, 24 bytes: segment, offset, meta length, payload length, zero (`u32` each), CRC32C of log id, seq and those. **Marker**:
+//! version, log id, next seq, synced seq, position (segment, offset) up to which the index knows all, whether that segment is open,
+//! location of the newest checkpoint (zeros: none), number of entries, a digest of their seqs, CRC32C. Number and digest show a lost or
+//! alien entry, the CRCs a damaged one.
 
 use std::collections::BTreeMap;
 

@@ -13,9 +13,9 @@
 //! | `indexing` | keeps the index a copy of what is synced |
 //!
 //! # The order of things
-//! Record, fsync of the file, fsync of the directory if the file is new, *then* index, cursor and callers. Checkpoint: everything synced, then its record, then
-//! fsync, *then* segments go, then an fsync of the directory. The newest checkpoint is always in the active segment or behind everything that is
-//! ever removed, because a removal only follows a newer checkpoint.
+//! Record, fsync of the file, fsync of the directory if the file is new, *then* index, cursor and callers. Checkpoint: everything synced,
+//! then its record, then fsync, *then* segments go, then an fsync of the directory. The newest checkpoint is always in the active segment
+//! or behind everything that is ever removed, because a removal only follows a newer checkpoint.
 
 mod about;
 mod append;
@@ -139,7 +139,8 @@ impl Log {
         self.id
     }
 
-    /// Acknowledges a record, in any order; true if it was pending. Durable with the next checkpoint: a crash before it makes the record pending again.
+    /// Acknowledges a record, in any order; true if it was pending. Durable with the next checkpoint: a crash before it makes the record
+    /// pending again.
     pub fn ack(&mut self, seq: Seq) -> bool {
         let Some(location) = self.pending.remove(&seq.0) else { return false };
         self.pending_bytes -= location.bytes();

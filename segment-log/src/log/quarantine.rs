@@ -1,4 +1,5 @@
-//! Damaged bytes are copied aside before their segment may go, so that someone can look. Bounded: `Options::quarantine_bytes`, half of it for what is merely torn.
+//! Damaged bytes are copied aside before their segment may go, so that someone can look. Bounded: `Options::quarantine_bytes`, half of it
+//! for what is merely torn.
 
 use std::io;
 

@@ -107,8 +107,8 @@ impl Log {
         self.files.get(&*self.store, location.segment, &segment.name)
     }
 
-    /// Gives a pending record up for damaged: copies its bytes aside, counts it and acknowledges it. `None` if it was not pending. What the caller does about the rows
-    /// in it is the caller's to count.
+    /// Gives a pending record up for damaged: copies its bytes aside, counts it and acknowledges it. `None` if it was not pending. What the
+    /// caller does about the rows in it is the caller's to count.
     pub fn quarantine(&mut self, seq: Seq) -> Option<Damage> {
         let location = *self.pending.get(&seq.0)?;
         let (segment, offset, bytes) = (location.segment, u64::from(location.offset), location.end() - u64::from(location.offset));

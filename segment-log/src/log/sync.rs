@@ -1,8 +1,8 @@
 //! Fsync in two halves: `begin_sync` says what to sync, the ticket does it without the log, `finish_sync` draws the conclusions.
 //!
-//! A failed fsync is final. The kernel may call the pages clean that it could not write, and the next fsync of that file may succeed without them; so
-//! everything not yet synced is given up, its seqs are voided (written into the next segment before anything else, and buried by the next
-//! checkpoint), and the segment is sealed.
+//! A failed fsync is final. The kernel may call the pages clean that it could not write, and the next fsync of that file may succeed
+//! without them; so everything not yet synced is given up, its seqs are voided (written into the next segment before anything else, and
+//! buried by the next checkpoint), and the segment is sealed.
 
 use std::io;
 use std::ops::Range;
@@ -90,8 +90,8 @@ impl Log {
         Frontier { log_id: self.id, position, next: self.synced, synced: self.synced_beyond_doubt(), open }
     }
 
-    /// Where the log ends: everything written lies before. It is a place in a file that exists, for the number of one that could not be created is given again
-    /// after a restart.
+    /// Where the log ends: everything written lies before. It is a place in a file that exists, for the number of one that could not be
+    /// created is given again after a restart.
     pub(super) fn position(&self) -> Position {
         match (&self.active, self.segments.last_key_value()) {
             (Some(active), _) => Position { segment: active.number, offset: active.end },
@@ -100,11 +100,12 @@ impl Log {
         }
     }
 
-    /// Takes a ticket back and gives the `synced` cursor. What it covered is pending from now on; if it was a checkpoint's, the checkpoint is in force.
+    /// Takes a ticket back and gives the `synced` cursor. What it covered is pending from now on; if it was a checkpoint's, the checkpoint
+    /// is in force.
     ///
     /// # Errors
-    /// The fsync failed: all records that were not synced are given up (also those appended since the ticket was made) and will not be there after a
-    /// restart once any later record is synced. The log stays usable, in a new segment.
+    /// The fsync failed: all records that were not synced are given up (also those appended since the ticket was made) and will not be
+    /// there after a restart once any later record is synced. The log stays usable, in a new segment.
     pub fn finish_sync(&mut self, done: SyncDone) -> Result<Seq, SyncError> {
         let SyncDone { ticket, result } = done;
         self.sync_under_way = false;
@@ -152,8 +153,9 @@ impl Log {
         SyncError { failed: Seq(failed.start)..Seq(failed.end), source: Arc::new(error) }
     }
 
-    /// Takes back what was written behind the last sync, as far as the disk lets us: segments begun since are removed, the one before is cut. Then begins a segment
-    /// that says what was given up. Either is enough to keep a start after a kill from taking the cache's word for the disk's.
+    /// Takes back what was written behind the last sync, as far as the disk lets us: segments begun since are removed, the one before is
+    /// cut. Then begins a segment that says what was given up. Either is enough to keep a start after a kill from taking the cache's word
+    /// for the disk's.
     fn take_back(&mut self) {
         let from = self.synced_position;
         let begun: Vec<SegmentNo> =

@@ -1,8 +1,8 @@
-//! Seqs and checkpoints that were given up: after a failed fsync, or because they may have been in what a power cut tore. Should their bytes be found after
-//! another crash, they are no records.
+//! Seqs and checkpoints that were given up: after a failed fsync, or because they may have been in what a power cut tore. Should their
+//! bytes be found after another crash, they are no records.
 //!
-//! Every new segment begins with them, until a checkpoint buries them (its set of what is not pending includes them). Until one of those writes is
-//! synced, no record may claim that they are dealt with: after a crash their absence would pass for damage.
+//! Every new segment begins with them, until a checkpoint buries them (its set of what is not pending includes them). Until one of those
+//! writes is synced, no record may claim that they are dealt with: after a crash their absence would pass for damage.
 
 use std::ops::Range;
 

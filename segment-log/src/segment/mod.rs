@@ -32,17 +32,19 @@
 //! | 40..44 | checkpoints: how many had been synced when this was written; of a checkpoint: its number; of a void: the highest that stands |
 //! | 44..48 | CRC32C of bytes 0..44 |
 //!
-//! A checkpoint's meta is the set of seqs that are not pending (`federation_proto::intervals`), its payload the caller's state. A void's meta is a list of
-//! (first, end) pairs of seqs that were given up after a failed fsync or lost unsynced in a crash: should their bytes come back, they are no records; nor are
-//! checkpoints before it that have a higher number than it tells.
+//! A checkpoint's meta is the set of seqs that are not pending (`federation_proto::intervals`), its payload the caller's state. A void's
+//! meta is a list of (first, end) pairs of seqs that were given up after a failed fsync or lost unsynced in a crash: should their bytes
+//! come back, they are no records; nor are checkpoints before it that have a higher number than it tells.
 //!
 //! # Why it is so
-//! - Each record CRC is seeded with log id, segment number, offset and part. So bytes of another log, another file or another place are never taken for
-//!   a record: neither stale blocks nor a record that a sender put into its payload, since it cannot know the random log id.
-//! - Within a segment data records have consecutive seqs: whatever skips a seq opens a new segment. So between two intact records it is known
-//!   which are missing, and behind the last one at most `unreadable bytes / 48` can have been, which keeps seqs from being used twice.
-//! - `synced` and `checkpoints` tell damage from what a power cut leaves: a hole whose seqs a later record calls synced was damaged, another was never
-//!   promised; a checkpoint that a later record counts and that is not there was damaged.
+//! - Each record CRC is seeded with log id, segment number, offset and part. So bytes of another log, another file or another place are
+//!   never taken for a record: neither stale blocks nor a record that a sender put into its payload, since it cannot know the random log
+//!   id.
+//! - Within a segment data records have consecutive seqs: whatever skips a seq opens a new segment. So between two intact records it is
+//!   known which are missing, and behind the last one at most `unreadable bytes / 48` can have been, which keeps seqs from being used
+//!   twice.
+//! - `synced` and `checkpoints` tell damage from what a power cut leaves: a hole whose seqs a later record calls synced was damaged,
+//!   another was never promised; a checkpoint that a later record counts and that is not there was damaged.
 //! - Meta has a CRC of its own: it is read alone, and may still tell what was lost when the payload is damaged.
 
 mod record;

@@ -1,7 +1,7 @@
 //! Reads a segment from a place to its end: each record that is whole, and each stretch that is not.
 //!
-//! A record with a whole header and a damaged body costs exactly itself. Where no header is, the scan goes on by 8 bytes until one is: nothing in
-//! a payload can pass for one (see the parent). Memory: one window of 256 KiB, and the meta of a damaged record.
+//! A record with a whole header and a damaged body costs exactly itself. Where no header is, the scan goes on by 8 bytes until one is:
+//! nothing in a payload can pass for one (see the parent). Memory: one window of 256 KiB, and the meta of a damaged record.
 
 use std::io;
 

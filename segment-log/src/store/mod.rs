@@ -1,8 +1,8 @@
 //! Where segments lie: a flat directory of files plus a `quarantine/` beside them.
 //!
-//! The traits are as small as the log's needs and as honest as a disk: a write is durable after [`StoreFile::sync`] and not before, the *name* of
-//! a new, renamed or removed file after [`Store::sync_dir`] and not before. [`FileStore`] is a directory; [`SimStore`] is memory that can lose
-//! power at any write.
+//! The traits are as small as the log's needs and as honest as a disk: a write is durable after [`StoreFile::sync`] and not before, the
+//! *name* of a new, renamed or removed file after [`Store::sync_dir`] and not before. [`FileStore`] is a directory; [`SimStore`] is memory
+//! that can lose power at any write.
 //!
 //! Names are relative to the directory: `<file>` or `quarantine/<file>`.
 

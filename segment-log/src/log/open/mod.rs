@@ -1,15 +1,16 @@
 //! What a directory says, after whatever happened to it.
 //!
 //! 1. **Survey**: which files are segments of this log (by their headers), which are not ours.
-//! 2. **Index**: if it is whole, of this log, and not newer than the segments, the sweep begins where it ends; else at the beginning, and the index is made anew.
-//! 3. **Sweep**: every record that passes its checks counts, also behind a hole: it was written by us, and whether it had been synced no longer
-//!    matters, since nothing is reported before everything found is synced (step 5). What passes no check is a gap.
-//! 4. **Verdict**: a gap is damage if a record, checkpoint or index says that what was there had been synced; else a power cut may have left it. Both are
-//!    copied aside. Seqs that may have been in the gap are never used again.
+//! 2. **Index**: if it is whole, of this log, and not newer than the segments, the sweep begins where it ends; else at the beginning, and
+//!    the index is made anew.
+//! 3. **Sweep**: every record that passes its checks counts, also behind a hole: it was written by us, and whether it had been synced no
+//!    longer matters, since nothing is reported before everything found is synced (step 5). What passes no check is a gap.
+//! 4. **Verdict**: a gap is damage if a record, checkpoint or index says that what was there had been synced; else a power cut may have
+//!    left it. Both are copied aside. Seqs that may have been in the gap are never used again.
 //! 5. **Settle**: fsync what was swept, go on in the last segment if it ends cleanly, else in a new one, and bring the index up to date.
 //!
-//! Nothing here deletes a record: segments go with the next checkpoint. No damage keeps the log from opening; a disk that cannot be read or written at all does, and
-//! so does a segment of a newer format.
+//! Nothing here deletes a record: segments go with the next checkpoint. No damage keeps the log from opening; a disk that cannot be read or
+//! written at all does, and so does a segment of a newer format.
 
 mod settle;
 mod survey;
@@ -49,8 +50,8 @@ impl Log {
     /// Opens the log in a store, or creates it in an empty one, and says what was found.
     ///
     /// # Errors
-    /// [`OpenError::Options`]; [`OpenError::Locked`] if another log has the store; [`OpenError::Io`] if files cannot be read or synced at all;
-    /// [`OpenError::NewerFormat`]. Damage is no error: see [`Recovery::damaged`].
+    /// [`OpenError::Options`]; [`OpenError::Locked`] if another log has the store; [`OpenError::Io`] if files cannot be read or synced at
+    /// all; [`OpenError::NewerFormat`]. Damage is no error: see [`Recovery::damaged`].
     pub fn open(store: Arc<dyn Store>, index: Box<dyn Index>, options: Options) -> Result<(Self, Recovery), OpenError> {
         options.check().map_err(OpenError::Options)?;
         let lock = store.lock().map_err(|error| match error.kind() {

@@ -131,8 +131,8 @@ impl Opening {
         }
     }
 
-    /// Segments with a damaged header in which no record was found: what a creation leaves that a power cut interrupted, or worse. Those that can have held
-    /// records are moved to the quarantine.
+    /// Segments with a damaged header in which no record was found: what a creation leaves that a power cut interrupted, or worse. Those
+    /// that can have held records are moved to the quarantine.
     fn clear_husks(&mut self, recovery: &mut Recovery) {
         for number in std::mem::take(&mut self.findings.husks) {
             let Some(Surveyed { name, bytes, base, .. }) = self.survey.segments.remove(&number) else { continue };
@@ -235,7 +235,8 @@ impl Opening {
 }
 
 impl Log {
-    /// Opens a new segment if the last one will not do. A disk that is full must not keep the log from opening: the next append tries again.
+    /// Opens a new segment if the last one will not do. A disk that is full must not keep the log from opening: the next append tries
+    /// again.
     fn go_on(&mut self) {
         if self.active.is_some() {
             return;

@@ -1,5 +1,5 @@
-//! Which files are what. A segment is ours if its header has our log id and agrees with its name; a segment whose header is damaged is judged by its name and, in the sweep, by
-//! whether records in it pass checks that only ours can pass.
+//! Which files are what. A segment is ours if its header has our log id and agrees with its name; a segment whose header is damaged is
+//! judged by its name and, in the sweep, by whether records in it pass checks that only ours can pass.
 
 use std::collections::BTreeMap;
 

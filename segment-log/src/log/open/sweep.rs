@@ -98,7 +98,8 @@ impl Findings {
         Ok(())
     }
 
-    /// Seqs go on where the next segment begins; behind the last one there can have been as many records as have room in what cannot be read.
+    /// Seqs go on where the next segment begins; behind the last one there can have been as many records as have room in what cannot be
+    /// read.
     fn conclude(&mut self, mut pass: Pass, segment: &Surveyed, next_base: Option<u64>) {
         let unreadable = pass.open.as_ref().map_or(0, |gap| gap.bytes);
         let end = next_base.unwrap_or(pass.expected + unreadable / RECORD_HEADER_BYTES as u64).max(pass.expected);

@@ -1,7 +1,7 @@
 //! What a gap means: a loss, or what a power cut leaves.
 //!
-//! Proof that a stretch had been synced is any seq at or behind it that something intact calls synced. Without proof it is called torn: nobody was told that it was
-//! stored, or nothing but the disk itself remembers. So it is with checkpoints, which later records count.
+//! Proof that a stretch had been synced is any seq at or behind it that something intact calls synced. Without proof it is called torn:
+//! nobody was told that it was stored, or nothing but the disk itself remembers. So it is with checkpoints, which later records count.
 
 use std::ops::Range;
 

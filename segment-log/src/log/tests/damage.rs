@@ -37,7 +37,8 @@ fn a_flipped_bit_costs_one_record() {
     }
 }
 
-/// Damage in what the index covers is found when it is read: the record is refused, put aside on request, and gone after the next checkpoint.
+/// Damage in what the index covers is found when it is read: the record is refused, put aside on request, and gone after the next
+/// checkpoint.
 #[test]
 fn damage_found_by_reading_can_be_put_aside() {
     let (store, index) = (SimStore::new(1), MemoryIndex::new());

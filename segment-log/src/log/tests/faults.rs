@@ -10,7 +10,8 @@ fn next_operation(store: &SimStore) -> u64 {
     store.operations() + 1
 }
 
-/// Records whose fsync failed are never reported stored and never come back, though the disk kept their bytes and a later fsync succeeds; the log goes on.
+/// Records whose fsync failed are never reported stored and never come back, though the disk kept their bytes and a later fsync succeeds;
+/// the log goes on.
 #[test]
 fn a_failed_fsync_is_final() {
     for seed in 0..32 {

@@ -73,7 +73,8 @@ fn a_foreign_directory_is_not_taken_for_an_index() {
     assert_eq!(std::fs::read(index.join("precious")).unwrap(), b"data");
 }
 
-/// The second of two processes (here: two opens, each with its own file handle) is refused with the directory's path, and disturbs neither log nor index.
+/// The second of two processes (here: two opens, each with its own file handle) is refused with the directory's path, and disturbs neither
+/// log nor index.
 #[test]
 fn a_second_opener_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -47,7 +47,8 @@ fn records_go_from_appended_to_synced_to_acked() {
     assert_eq!((log.cursors().acked, log.first_pending(), log.pending_bytes()), (second.next(), None, 0));
 }
 
-/// A clean reopen goes on in the same segment with the next seq, keeps what was not acked, and gives the caller's state with what came after it.
+/// A clean reopen goes on in the same segment with the next seq, keeps what was not acked, and gives the caller's state with what came
+/// after it.
 #[test]
 fn reopen_goes_on() {
     let (store, index) = (SimStore::new(1), MemoryIndex::new());

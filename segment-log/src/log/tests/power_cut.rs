@@ -3,8 +3,8 @@
 use super::world::{Check, Op, World, script};
 use crate::*;
 
-/// Runs a script with the power cut at the n-th operation, then a restart (cut short once more if `again`), then the rest, then two more restarts.
-/// Gives how many operations the script took, if the cut never came.
+/// Runs a script with the power cut at the n-th operation, then a restart (cut short once more if `again`), then the rest, then two more
+/// restarts. Gives how many operations the script took, if the cut never came.
 fn run(seed: u64, cut_at: u64, lies: Lies, again: bool) -> Result<Option<u64>, String> {
     let ops = script(seed, 70);
     let mut world = World::new(SimStore::new(seed));
@@ -66,8 +66,9 @@ fn every_cut(seeds: std::ops::Range<u64>, lies: Lies) -> Result<u64, String> {
     Ok(cuts)
 }
 
-/// Whatever write is the last that survives, and however the unsynced ones are lost, torn and reordered: what was reported synced is there once and unchanged, what
-/// was acked in a checkpoint stays acked, state and replay count each record once, no seq serves twice, and nothing of it is called damage.
+/// Whatever write is the last that survives, and however the unsynced ones are lost, torn and reordered: what was reported synced is there
+/// once and unchanged, what was acked in a checkpoint stays acked, state and replay count each record once, no seq serves twice, and
+/// nothing of it is called damage.
 #[test]
 fn a_power_cut_at_any_write_breaks_no_promise() {
     let cuts = every_cut(0..16, Lies::default()).unwrap();

@@ -1,8 +1,8 @@
 //! A log on a simulated disk, with a caller that counts records as edge and router do, and an oracle that remembers what was promised.
 //!
-//! Every record has an id of its own. The caller's state is the set of ids it has seen synced; it goes into checkpoints, and after a crash the caller
-//! starts from the recovered state and replays what came after. The oracle fails a run if anything promised is lost, comes twice, or comes back
-//! changed.
+//! Every record has an id of its own. The caller's state is the set of ids it has seen synced; it goes into checkpoints, and after a crash
+//! the caller starts from the recovered state and replays what came after. The oracle fails a run if anything promised is lost, comes
+//! twice, or comes back changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

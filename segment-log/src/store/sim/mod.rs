@@ -1,9 +1,9 @@
 //! A disk in memory that behaves as badly as a disk may, repeatably.
 //!
-//! It keeps what is durable apart from what is only written: per file the writes since the last `sync`, per directory the names since the last
-//! `sync_dir`. A power cut keeps any of them, in any order, whole, in part or by sectors of 512 bytes, as a seed says. Write-like operations (write,
-//! truncate, sync, create, remove, rename, directory sync) are numbered from 1, so that a test can cut the power at each of them, and let
-//! any of them fail.
+//! It keeps what is durable apart from what is only written: per file the writes since the last `sync`, per directory the names since the
+//! last `sync_dir`. A power cut keeps any of them, in any order, whole, in part or by sectors of 512 bytes, as a seed says. Write-like
+//! operations (write, truncate, sync, create, remove, rename, directory sync) are numbered from 1, so that a test can cut the power at each
+//! of them, and let any of them fail.
 //!
 //! Memory: everything written since the start or restart, twice.
 
@@ -53,7 +53,8 @@ impl SimStore {
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    /// Cuts the power at the n-th write-like operation (from 1, counted from the start or restart): it and all after it fail; it may have happened.
+    /// Cuts the power at the n-th write-like operation (from 1, counted from the start or restart): it and all after it fail; it may have
+    /// happened.
     pub fn crash_at(&self, n: u64) {
         self.disk.lock().crash_at = Some(n);
     }
@@ -101,7 +102,8 @@ impl SimStore {
         self.disk.lock().lies = lies;
     }
 
-    /// Cuts the power now, if it is not cut yet, and gives the disk as the next start sees it; `seed` chooses what was lost, torn and reordered.
+    /// Cuts the power now, if it is not cut yet, and gives the disk as the next start sees it; `seed` chooses what was lost, torn and
+    /// reordered.
     #[must_use]
     pub fn restart(&self, seed: u64) -> Self {
         Self::with(self.disk.lock().restart(seed))
