@@ -28,6 +28,9 @@
 //!   `store::MAX_FILES`. Operators that collect rows (sort, group, join) take their memory from the limit; nothing is spilled to
 //!   disk. Beside it stand, for each thread, one row group of one file as encoded and one batch of 4,096 rows as Arrow; functions that
 //!   make long text or lists out of short ones are not offered.
+//! - **Not bounded by the limit**: what functions hold while they compute. A chain of `WITH` that doubles a text at each step ends with
+//!   an error at Arrow's 2 GiB for a column of a batch; 4 GiB resident were measured there. Nothing else stops, but the memory has to
+//!   be there: a tenant with a token is trusted that far.
 
 #![forbid(unsafe_code)]
 
