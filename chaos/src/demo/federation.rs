@@ -145,7 +145,7 @@ impl Federation {
         while let Some(sender) = self.senders.join_next().await {
             sender.map_err(io::Error::other)??;
         }
-        self.traffic.stop();
+        self.traffic.stop().await;
         let baseline = std::mem::take(&mut *self.baseline.lock().unwrap_or_else(PoisonError::into_inner));
         let (otlp_bytes, otlp_zstd_bytes) = baseline.finish();
         Ok(Made {

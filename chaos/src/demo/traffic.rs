@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n";
@@ -19,7 +20,9 @@ const MAX_REQUEST: usize = 1024;
 pub struct Traffic {
     connects: Arc<AtomicU64>,
     address: SocketAddr,
-    tasks: [JoinHandle<()>; 2],
+    stop: watch::Sender<bool>,
+    client: JoinHandle<()>,
+    server: JoinHandle<()>,
 }
 
 impl Traffic {
@@ -31,8 +34,9 @@ impl Traffic {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let connects = Arc::new(AtomicU64::new(0));
-        let tasks = [tokio::spawn(serve(listener)), tokio::spawn(request(address, every, Arc::clone(&connects)))];
-        Ok(Self { connects, address, tasks })
+        let (stop, stopped) = watch::channel(false);
+        let client = tokio::spawn(request(address, every, Arc::clone(&connects), stopped));
+        Ok(Self { connects, address, stop, client, server: tokio::spawn(serve(listener)) })
     }
 
     /// Connects that succeeded.
@@ -47,15 +51,18 @@ impl Traffic {
         self.address
     }
 
-    /// Makes no more requests.
-    pub fn stop(&self) {
-        self.tasks[1].abort();
+    /// Ends the request under way and makes no more, so that every connect that was made is counted.
+    pub async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        // A client that panicked makes no more requests either; its connects up to then are counted.
+        drop((&mut self.client).await);
     }
 }
 
 impl Drop for Traffic {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.client.abort();
+        self.server.abort();
     }
 }
 
@@ -70,10 +77,13 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-async fn request(address: SocketAddr, every: Duration, connects: Arc<AtomicU64>) {
+async fn request(address: SocketAddr, every: Duration, connects: Arc<AtomicU64>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(every);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = ticks.tick() => {}
+        }
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
         connects.fetch_add(1, Ordering::Relaxed);
         let mut answer = Vec::new();
