@@ -5,6 +5,7 @@
 //!
 //! A *row* is a span, a log record or a metric data point; counted depth-first in the order of the body. A metric without points has none.
 
+pub mod json;
 pub(crate) mod plain;
 mod scan;
 pub(crate) mod schema;

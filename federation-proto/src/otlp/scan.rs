@@ -7,7 +7,7 @@ use super::{Fault, Limits, Malformed, Scan};
 use crate::identity::Signal;
 
 /// How many messages and groups may stand in one another, as prost limits them.
-const MAX_DEPTH: u32 = 100;
+pub(super) const MAX_DEPTH: u32 = 100;
 
 /// Counts of exponential buckets that a body may have per row that it may have: as wide integers they take eight bytes each in a batch,
 /// which must stay within what its reader takes.
@@ -40,7 +40,7 @@ pub(super) fn count_messages(signal: Signal, body: &[u8]) -> Result<u64, Malform
     Ok(walk.messages)
 }
 
-fn root(signal: Signal) -> Result<Msg, Malformed> {
+pub(super) fn root(signal: Signal) -> Result<Msg, Malformed> {
     match signal {
         Signal::Traces => Ok(Msg::TracesRequest),
         Signal::Logs => Ok(Msg::LogsRequest),

@@ -261,20 +261,48 @@ impl Writer {
         }
     }
 
-    /// A message field: `body` writes the message, the length is put before it afterwards.
+    /// A message field: `body` writes the message.
     pub(crate) fn message(&mut self, field: u32, body: impl FnOnce(&mut Self)) {
-        self.key(field, 2);
-        let at = self.out.len();
-        self.out.push(0);
+        let start = self.open(field);
         body(self);
-        let len = self.out.len() - at - 1;
-        if let (Ok(short @ 0..0x80), Some(byte)) = (u8::try_from(len), self.out.get_mut(at)) {
+        self.close(start);
+    }
+
+    /// Begins a message or packed field; what is written until [`close`](Self::close) is its content. Gives where it starts.
+    pub(crate) fn open(&mut self, field: u32) -> usize {
+        self.key(field, 2);
+        self.out.push(0);
+        self.out.len()
+    }
+
+    /// Ends the field whose content starts at `start`: puts the length before it, for which content beyond 127 bytes is moved.
+    pub(crate) fn close(&mut self, start: usize) {
+        let len = self.out.len() - start;
+        if let (Ok(short @ 0..0x80), Some(byte)) = (u8::try_from(len), self.out.get_mut(start - 1)) {
             *byte = short;
             return;
         }
         let mut prefix = Vec::with_capacity(10);
         put_varint(&mut prefix, len as u64);
-        self.out.splice(at..=at, prefix);
+        self.out.splice(start - 1..start, prefix);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes back what was written after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+
+    /// Makes room for `bytes` more: at least doubles what there is, but not beyond `most` bytes in all if those are enough.
+    pub(crate) fn reserve(&mut self, bytes: usize, most: usize) {
+        let wanted = self.out.len() + bytes;
+        if wanted > self.out.capacity() {
+            let capacity = (2 * self.out.capacity()).min(most).max(wanted);
+            self.out.reserve_exact(capacity - self.out.len());
+        }
     }
 }
 

@@ -26,11 +26,17 @@ use super::rng::Rng;
 pub struct Nasty {
     pub rng: Rng,
     size: usize,
+    one_nan: bool,
 }
 
 impl Nasty {
     pub fn new(seed: u64, size: usize) -> Self {
-        Self { rng: Rng(seed), size: size.max(1) }
+        Self { rng: Rng(seed), size: size.max(1), one_nan: false }
+    }
+
+    /// With no NaN but the usual one: for forms that write it as a word.
+    pub fn with_one_nan(self) -> Self {
+        Self { one_nan: true, ..self }
     }
 
     /// An Export request of this signal, as prost encodes it.
@@ -102,6 +108,11 @@ impl Nasty {
     }
 
     fn f64(&mut self) -> f64 {
+        let value = self.any_f64();
+        if value.is_nan() && self.one_nan { f64::NAN } else { value }
+    }
+
+    fn any_f64(&mut self) -> f64 {
         match self.rng.below(5) {
             0 => f64::from_bits(self.rng.next()),
             1 => *self.rng.pick(&[0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE]),
@@ -172,7 +183,7 @@ impl Nasty {
         InstrumentationScope { name: self.text(), version: self.text(), attributes: self.attrs(), dropped_attributes_count: self.u32() }
     }
 
-    fn traces(&mut self) -> ExportTraceServiceRequest {
+    pub fn traces(&mut self) -> ExportTraceServiceRequest {
         let resource_spans = self.groups(|g| ResourceSpans {
             resource: g.maybe(Self::resource),
             scope_spans: g.groups(|g| ScopeSpans { scope: g.maybe(Self::scope), spans: g.some(Self::span), schema_url: g.text() }),
@@ -214,7 +225,7 @@ impl Nasty {
         }
     }
 
-    fn logs(&mut self) -> ExportLogsServiceRequest {
+    pub fn logs(&mut self) -> ExportLogsServiceRequest {
         let resource_logs = self.groups(|g| ResourceLogs {
             resource: g.maybe(Self::resource),
             scope_logs: g.groups(|g| ScopeLogs { scope: g.maybe(Self::scope), log_records: g.some(Self::log), schema_url: g.text() }),
@@ -239,7 +250,7 @@ impl Nasty {
         }
     }
 
-    fn metrics(&mut self) -> ExportMetricsServiceRequest {
+    pub fn metrics(&mut self) -> ExportMetricsServiceRequest {
         let resource_metrics = self.groups(|g| ResourceMetrics {
             resource: g.maybe(Self::resource),
             scope_metrics: g.groups(|g| ScopeMetrics { scope: g.maybe(Self::scope), metrics: g.some(Self::metric), schema_url: g.text() }),

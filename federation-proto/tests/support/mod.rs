@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 pub mod arbitrary;
+pub mod json;
 pub mod realistic;
 pub mod records;
 pub mod rng;
