@@ -2,10 +2,10 @@
 //!
 //! Encoding goes from protobuf bytes into columns without message structs: `request` walks the levels, one module per signal (`trace`,
 //! `log`, `metric`) takes its records in and writes its columns, out of the same building blocks: integers and bytes
-//! (`streams`), strings that choose between a dictionary and plain (`strings`), attribute sets (`attrs`), resources and scopes
+//! (`streams`), strings that choose between a dictionary, patterns with numbers and plain (`strings`, `patterns`), attribute sets (`attrs`), resources and scopes
 //! (`origins`). Decoding mirrors it, in a `decode` module beside each; nothing it reads is trusted (`payload`, `container`).
 //!
-//! # The payload, encoding version 1
+//! # The payload, encoding version 2
 //!
 //! One zstd frame that states its size; in it an Arrow IPC stream: the schema, one record batch, the end marker. The record batch has one
 //! row per *stream*:
@@ -43,6 +43,7 @@ mod encoder;
 mod log;
 mod metric;
 mod origins;
+mod patterns;
 mod payload;
 mod request;
 mod sort;
@@ -57,4 +58,4 @@ pub use decoder::{DecodeError, DecodeLimits, Decoder};
 pub use encoder::{EncodeError, Encoded, Encoder, Part};
 
 /// The encoding that this version writes and reads.
-pub const ENCODING: u16 = 1;
+pub const ENCODING: u16 = 2;

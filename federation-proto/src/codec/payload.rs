@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::container::Container;
 use super::decoder::{DecodeError, DecodeLimits};
 use super::streams::{HEAD, Kind, Stream};
+use super::{patterns, strings};
 use crate::columns::{Blobs, Ints, NOWHERE, Offsets, Places, Sparse, Strs};
 use crate::otlp::wire::Reader;
 
@@ -196,12 +197,13 @@ impl<'a> Payload<'a> {
         Ok(Blobs { data, values, codes: None })
     }
 
-    /// Byte strings in either form of [`strings`](super::strings).
+    /// Byte strings in any form of [`strings`](super::strings).
     pub(crate) fn coded_blobs(&mut self, kind: Kind, len: usize) -> Result<Blobs, DecodeError> {
-        let distinct = self.number()?;
-        if distinct == 0 {
-            return self.blobs(kind, len);
-        }
+        let distinct = match self.number()? as u64 {
+            strings::PLAIN => return self.blobs(kind, len),
+            strings::PATTERNS => return self.patterned_blobs(kind, len),
+            form => (form - strings::PATTERNS) as usize,
+        };
         let mut blobs = self.blobs(kind, distinct)?;
         let codes = self.ints_below(len, distinct)?;
         match codes {
@@ -212,7 +214,55 @@ impl<'a> Payload<'a> {
         Ok(blobs)
     }
 
-    /// Strings in either form of [`strings`](super::strings).
+    /// Byte strings that stand as patterns with numbers.
+    fn patterned_blobs(&mut self, kind: Kind, len: usize) -> Result<Blobs, DecodeError> {
+        let distinct = self.number()?;
+        let all = self.blobs(kind, distinct)?;
+        let codes = self.ints_below(len, distinct)?;
+        self.charge(distinct, 2 * size_of::<usize>())?;
+        let marks: Vec<usize> =
+            (0..distinct).map(|code| all.get(code).iter().filter(|&&byte| patterns::mark(byte).is_some()).count()).collect();
+        let mut rows_of = vec![0; distinct];
+        codes.iter().for_each(|code| rows_of[code as usize] += 1);
+        let places = marks.iter().copied().max().unwrap_or(0);
+        if places > patterns::MAX_NUMBERS {
+            return Err(self.bad("pattern with too many numbers"));
+        }
+        let mut numbers = Vec::new();
+        for place in 0..places {
+            let count = marks.iter().zip(&rows_of).filter(|(marks, _)| **marks > place).map(|(_, rows)| rows).sum();
+            numbers.push(self.list(count)?);
+        }
+        self.joined(&all, &codes, &marks, &numbers)
+    }
+
+    /// Puts strings together: first their lengths, for which memory is claimed.
+    fn joined(&mut self, all: &Blobs, codes: &Ints, marks: &[usize], numbers: &[Vec<u64>]) -> Result<Blobs, DecodeError> {
+        self.charge(codes.len() + 1, 4)?;
+        let mut ends = Vec::with_capacity(codes.len() + 1);
+        let mut end = 0u32;
+        ends.push(end);
+        let mut cursor = patterns::Cursor::new(numbers);
+        for code in codes.iter().map(|code| code as usize) {
+            let bytes = patterns::joined_len(all.get(code), cursor.row(marks[code])).ok_or(self.bad("number longer than its place"))?;
+            self.write_out(1, bytes)?;
+            end = u32::try_from(bytes)
+                .ok()
+                .and_then(|bytes| end.checked_add(bytes))
+                .filter(|&end| end != NOWHERE)
+                .ok_or(self.bad("lengths beyond 4 GiB"))?;
+            ends.push(end);
+        }
+        self.charge(end as usize, 1)?;
+        let mut data = Vec::with_capacity(end as usize);
+        let mut cursor = patterns::Cursor::new(numbers);
+        for code in codes.iter().map(|code| code as usize) {
+            patterns::join(all.get(code), cursor.row(marks[code]), &mut data);
+        }
+        Ok(Blobs { data, values: Offsets::Ends(ends), codes: None })
+    }
+
+    /// Strings in any form of [`strings`](super::strings).
     pub(crate) fn strings(&mut self, len: usize) -> Result<Strs, DecodeError> {
         let Blobs { data, values, codes } = self.coded_blobs(Kind::Text, len)?;
         let data = String::from_utf8(data).map_err(|_| self.bad("string is not UTF-8"))?;

@@ -1,16 +1,22 @@
-//! A column of strings that chooses its form: a dictionary with codes, or plain.
+//! A column of strings that chooses its form: a dictionary with codes, patterns with numbers, or plain.
 //!
 //! | form | structure | columns |
 //! |---|---|---|
 //! | plain | 0 | lengths, bytes |
-//! | dictionary | number of distinct strings, at least 1 | their lengths, their bytes, a code per row |
+//! | patterns (see [`patterns`](super::patterns)) | 1, number of distinct patterns | their lengths, their bytes, a code per row; the first numbers of the rows that have one, the second ones, … |
+//! | dictionary | 1 + number of distinct strings, of which there is one at least | their lengths, their bytes, a code per row |
 //!
 //! Each batch's form follows from the share of distinct strings in it. A column with too many distinct ones is not even interned in the
 //! batches after, and tried again now and then.
 
 use super::dictionary::Dictionary;
+use super::patterns::Patterns;
 use super::source::{Sources, Span};
 use super::streams::{Kind, Streams};
+
+/// The numbers that tell the form. Those above are one more than a dictionary's length.
+pub(crate) const PLAIN: u64 = 0;
+pub(crate) const PATTERNS: u64 = 1;
 
 /// Beyond this share of distinct strings, in percent, a column is better off plain.
 const PLAIN_PERCENT: usize = 25;
@@ -23,9 +29,12 @@ const RETRY: u32 = 64;
 pub(crate) fn emit(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + Clone, kind: Kind, out: &mut Streams) {
     let rows = codes.clone().count();
     if rows == 0 || is_plain(dictionary.len(), rows) && dictionary.len() > 1 {
-        emit_plain(dictionary, codes, kind, out);
+        match kind {
+            Kind::Text => emit_text(codes.map(|code| dictionary.value(code)), out),
+            _ => emit_plain(dictionary, codes, kind, out),
+        }
     } else {
-        out.number(dictionary.len() as u64);
+        out.number(PATTERNS + dictionary.len() as u64);
         out.blobs(dictionary.values(), kind);
         out.ints(codes.map(u64::from), 0);
     }
@@ -33,8 +42,19 @@ pub(crate) fn emit(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + C
 
 /// Writes strings by their codes in `dictionary`, row by row.
 pub(crate) fn emit_plain(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + Clone, kind: Kind, out: &mut Streams) {
-    out.number(0);
+    out.number(PLAIN);
     out.blobs(codes.map(|code| dictionary.value(code)), kind);
+}
+
+/// Writes strings most of which are distinct.
+fn emit_text<'a>(strings: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Streams) {
+    if let Some(patterns) = Patterns::of(strings.clone()) {
+        out.number(PATTERNS);
+        patterns.emit(out);
+    } else {
+        out.number(PLAIN);
+        out.blobs(strings, Kind::Text);
+    }
 }
 
 fn is_plain(distinct: usize, rows: usize) -> bool {
@@ -87,9 +107,7 @@ impl Strings {
     /// Writes the strings behind these slots, each of which [`Strings::push`] gave once in this batch.
     pub(crate) fn emit(&self, slots: &[u64], sources: &Sources<'_>, out: &mut Streams) {
         if self.plain {
-            out.number(0);
-            out.ints(slots.iter().map(|&slot| u64::from(Span::unpack(slot).len)), 0);
-            out.bytes(slots.iter().map(|&slot| sources.get(Span::unpack(slot))), Kind::Text);
+            emit_text(slots.iter().map(|&slot| sources.get(Span::unpack(slot))), out);
         } else if slots.len() == self.rows {
             emit(&self.dictionary, slots.iter().map(|&slot| slot as u32), Kind::Text, out);
         } else {

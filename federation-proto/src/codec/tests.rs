@@ -101,25 +101,54 @@ fn codes_start_afresh_with_each_batch() {
     }
 }
 
-/// Few distinct strings make a dictionary, many go plain, and either way they come back.
+/// What the structure says first of a column.
+fn form(fill: impl FnOnce(&mut Streams)) -> usize {
+    let limits = DecodeLimits::default();
+    let container = unpack(&packed(fill), &limits).expect("own payload");
+    Payload::new(&container, &limits).and_then(|mut payload| payload.number()).expect("a number")
+}
+
+/// Few distinct strings make a dictionary, many go as patterns if they have numbers, else plain; either way they come back.
 #[test]
 fn strings_choose_their_form() {
-    for (distinct, rows, form) in [(3usize, 400usize, 3), (1, 1, 1), (200, 400, 0), (0, 0, 0)] {
-        let strings: Vec<String> = (0..rows).map(|row| format!("é{}", row % distinct)).collect();
+    let numbered: fn(usize) -> String = |n| format!("é{n}/{:03}", n % 7);
+    let spelled: fn(usize) -> String = |n| format!("{n}é").replace(|digit: char| digit.is_ascii_digit(), "x") + &"yz".repeat(n);
+    for (distinct, rows, spell, expected) in
+        [(3usize, 400usize, numbered, 4), (1, 1, numbered, 2), (200, 400, numbered, 1), (200, 400, spelled, 0), (0, 0, spelled, 0)]
+    {
+        let strings: Vec<String> = (0..rows).map(|row| spell(row % distinct)).collect();
         let mut dictionary = Dictionary::default();
         dictionary.begin();
         let codes: Vec<u32> = strings.iter().map(|string| dictionary.code(string.as_bytes())).collect();
         let fill = |out: &mut Streams| strings::emit(&dictionary, codes.iter().copied(), Kind::Text, out);
         let column = through(fill, |payload| payload.strings(rows).expect("strings"));
         assert_eq!((0..rows).map(|row| column.get(row)).collect::<Vec<_>>(), strings);
-        let found = through(fill, |payload| {
-            let found = payload.number();
-            drop(payload.blobs(Kind::Text, if found == Ok(0) { rows } else { distinct }));
-            drop(if found == Ok(0) { Ok(Default::default()) } else { payload.ints(rows) });
-            found
-        });
-        assert_eq!(found, Ok(form), "{distinct} of {rows}");
+        assert_eq!(form(fill), expected, "{distinct} of {rows}");
     }
+}
+
+/// Patterns that claim more than they have are refused: numbers beyond their place, codes beyond the dictionary, too many numbers in a
+/// string, more text than the limit.
+#[test]
+fn patterns_that_do_not_fit_are_refused() {
+    let column = |pattern: &'static [u8], code: u64, number: u64, limits: DecodeLimits| {
+        let fill = |out: &mut Streams| {
+            out.number(strings::PATTERNS);
+            out.number(1);
+            out.blobs([pattern].into_iter(), Kind::Text);
+            out.ints([0, code].into_iter(), 0);
+            out.ints([number, 7].into_iter(), 1);
+        };
+        let container = unpack(&packed(fill), &limits).expect("own payload");
+        Payload::new(&container, &limits).and_then(|mut payload| payload.strings(2)).map(|column| column.get(0).to_owned())
+    };
+    let open = DecodeLimits::default();
+    assert_eq!(column(b"a\x02b", 0, 42, open).as_deref(), Ok("a042b"));
+    assert!(column(b"a\x02b", 0, 1042, open).is_err(), "four digits in a place of three");
+    assert!(column(b"a\x02b", 1, 42, open).is_err(), "the only pattern is 0");
+    assert!(column(&[0; 17], 0, 42, open).is_err(), "seventeen numbers");
+    assert!(column(b"a\x02b", 0, 42, DecodeLimits { max_text_bytes: 9, ..open }).is_err(), "ten bytes in all");
+    assert!(column(b"a\xff\x02b", 0, 42, open).is_err(), "not UTF-8");
 }
 
 /// A column that was nearly all distinct is taken in plain in the next batch, without interning, and tried again later.
@@ -200,13 +229,7 @@ fn a_dictionary_holds_what_is_used() {
     let fill = |out: &mut Streams| strings.emit(&used, &sources, out);
     let column = through(fill, |payload| payload.strings(used.len()).expect("strings"));
     assert!((0..used.len()).all(|row| column.get(row).as_bytes() == strings.get(used[row], &sources)));
-    let distinct = through(fill, |payload| {
-        let distinct = payload.number().expect("a dictionary");
-        drop(payload.blobs(Kind::Text, distinct).expect("its strings"));
-        drop(payload.ints(used.len()).expect("codes"));
-        distinct
-    });
-    assert_eq!(distinct, 2);
+    assert_eq!(form(fill), 1 + 2, "a dictionary of two");
 }
 
 /// Strings are equal if they are, whatever their lengths and wherever they differ.
