@@ -1,6 +1,7 @@
 //! How a request body stands on the wire and in the inbox, and how it is opened: bounded, whatever the bytes claim.
 //!
-//! A sender's gzip or zstd is stored as it came; a body that came plain is stored with lz4 when that makes it smaller.
+//! A sender's gzip or zstd is stored as it came. A body that came plain is stored plain while the disk has time and room for it, and with
+//! lz4 when not ([`Thrift`]): it is read again only after a crash, and lz4 was the largest single share of the edge's work.
 
 use std::io::{self, Read};
 
@@ -41,6 +42,17 @@ impl Compression {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         [Self::Plain, Self::Lz4, Self::Gzip, Self::Zstd].into_iter().find(|known| *known as u8 == code)
+    }
+
+    /// The label in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Lz4 => "lz4",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
     }
 
     /// The form that an HTTP or gRPC encoding header names.
@@ -101,7 +113,30 @@ fn read_all(reader: impl Read, claimed: usize, limit: usize) -> Result<Vec<u8>, 
     if out.len() > limit { Err(Inflate::TooLarge(limit)) } else { Ok(out) }
 }
 
-/// A plain body as the inbox stores it.
+/// When a body that came plain is worth compressing: when the disk is short of time or of room.
+#[derive(Debug, Clone, Copy)]
+pub struct Thrift {
+    /// Bytes that may wait for the disk.
+    pub waiting_bytes: u64,
+    /// Bytes that may lie on it.
+    pub used_bytes: u64,
+}
+
+impl Thrift {
+    /// Some milliseconds of a slow disk's work, and half of the inbox's budget: what lies there is mostly gone within two seconds.
+    #[must_use]
+    pub fn new(budget_bytes: u64) -> Self {
+        Self { waiting_bytes: 1 << 20, used_bytes: budget_bytes / 2 }
+    }
+
+    /// Compress now?
+    #[must_use]
+    pub fn is_due(&self, waiting_bytes: u64, used_bytes: u64) -> bool {
+        waiting_bytes >= self.waiting_bytes || used_bytes >= self.used_bytes
+    }
+}
+
+/// A plain body as the inbox stores it when bytes on disk count.
 #[must_use]
 pub fn for_disk(body: &Bytes) -> (Compression, Bytes) {
     if body.len() >= LZ4_FROM {
@@ -158,6 +193,15 @@ mod tests {
             assert!(packed.len() < 1 << 20);
             assert_eq!(form.inflate(&packed, 64 << 10), Err(Inflate::TooLarge(64 << 10)));
         }
+    }
+
+    /// Bodies are compressed from when the disk falls behind, or fills.
+    #[test]
+    fn thrift_begins_at_either_bound() {
+        let thrift = Thrift::new(4000);
+        let waiting = thrift.waiting_bytes;
+        assert!(!thrift.is_due(0, 0) && !thrift.is_due(waiting - 1, 1999));
+        assert!(thrift.is_due(waiting, 0) && thrift.is_due(0, 2000));
     }
 
     /// The codes on disk are for ever.

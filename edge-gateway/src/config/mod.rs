@@ -9,7 +9,7 @@
 //!   default_tenant: acme            # for senders without a token; leave out to refuse them
 //!   tokens: [ { sha256: <hex of the token's SHA-256>, tenant: acme } ]
 //! tenants: { acme: { class: high } }
-//! batch: { rows: 10000, raw: 4MiB, age: 5s, open: 64MiB, workers: 2 }
+//! batch: { rows: 10000, raw: 6MiB, age: 5s, open: 64MiB, workers: 2 }
 //! inbox: { budget: 1GiB, commit_wait: 2ms, recent: 65536 }
 //! spool: { budget: 8GiB, segment: 64MiB, rejected: 256MiB }
 //! ship:

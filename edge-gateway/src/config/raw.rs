@@ -125,7 +125,7 @@ pub struct RawBatch {
 
 impl Default for RawBatch {
     fn default() -> Self {
-        Self { rows: 10_000, raw: ByteSize::mib(4), age: Span::from_secs(5), open: ByteSize::mib(64), workers: 0 }
+        Self { rows: 10_000, raw: ByteSize::mib(6), age: Span::from_secs(5), open: ByteSize::mib(64), workers: 0 }
     }
 }
 

@@ -18,7 +18,7 @@ fn the_least_file_runs() {
     let config = load(LEAST).unwrap();
     assert_eq!(config.receive.grpc.to_string(), "0.0.0.0:4317");
     assert_eq!(config.receive.http.to_string(), "0.0.0.0:4318");
-    assert_eq!((config.batch.rows, config.batch.raw_bytes, config.batch.age), (10_000, 4 << 20, Duration::from_secs(5)));
+    assert_eq!((config.batch.rows, config.batch.raw_bytes, config.batch.age), (10_000, 6 << 20, Duration::from_secs(5)));
     assert_eq!(config.ship.endpoints, [Endpoint { address: "router:4433".to_owned(), server_name: "router".to_owned() }]);
     assert_eq!(config.ship.link_cap, None);
     assert!(config.workers >= 1);

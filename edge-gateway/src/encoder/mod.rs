@@ -2,8 +2,12 @@
 //!
 //! Encoders keep their dictionaries and arenas from batch to batch of the same tenant and signal; a bounded number is kept.
 //!
+//! The threads give way to all others ([`priority`]): a batch can wait, a request cannot.
+//!
 //! Bounds: closed batches wait here with their bodies, whose bytes the receivers' memory budget counts; encoded bytes on their way to
 //! disk are at most [`APPENDING_BYTES`] and one batch per thread, a worker waits beyond it.
+
+mod priority;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -197,6 +201,7 @@ impl EncoderPool {
 
 impl Shared {
     fn run(self: Arc<Self>) {
+        priority::give_way();
         while let Some(closed) = self.next() {
             if self.custody.lock().is_stalled() {
                 self.custody.lock().let_go(&Sources::of(self.inbox_id, &closed.parts));

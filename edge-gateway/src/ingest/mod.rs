@@ -8,7 +8,7 @@
 mod memory;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use segment_log::{AppendError, Committer};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
-use crate::compression::{self, Compression};
+use crate::compression::{self, Compression, Thrift};
 use crate::custody::{Custody, LogId, Request, Seen};
 use crate::encoder::EncoderPool;
 use crate::inbox::{self, Entry};
@@ -106,6 +106,9 @@ struct Shared {
     draining: AtomicBool,
     /// The inbox's disk failed at the last request.
     disk_refuses: AtomicBool,
+    thrift: Thrift,
+    /// The inbox's bytes on disk, as of its last record.
+    inbox_used_bytes: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -115,14 +118,24 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Ingest {
-    /// Takes requests of at most `max_request_bytes`.
+    /// Takes requests of at most `max_request_bytes`; compresses them for the inbox as `thrift` says.
     #[must_use]
-    pub fn new(custody: Arc<Mutex<Custody>>, inbox: Committer, encoders: EncoderPool, max_request_bytes: usize) -> Self {
-        let limits = otlp::Limits { max_bytes: max_request_bytes, ..otlp::Limits::default() };
+    pub fn new(custody: Arc<Mutex<Custody>>, inbox: Committer, encoders: EncoderPool, max_request_bytes: usize, thrift: Thrift) -> Self {
         let inbox_id = custody.lock().inbox();
-        let (draining, disk_refuses) = (AtomicBool::new(false), AtomicBool::new(false));
-        let settled = Notify::new();
-        Self { shared: Arc::new(Shared { custody, inbox, inbox_id, encoders, limits, settled, draining, disk_refuses }) }
+        let inbox_used_bytes = AtomicU64::new(inbox.with(|log| log.bytes_on_disk()));
+        let shared = Shared {
+            custody,
+            inbox,
+            inbox_id,
+            encoders,
+            limits: otlp::Limits { max_bytes: max_request_bytes, ..otlp::Limits::default() },
+            settled: Notify::new(),
+            draining: AtomicBool::new(false),
+            disk_refuses: AtomicBool::new(false),
+            thrift,
+            inbox_used_bytes,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// From now on everything is refused.
@@ -155,15 +168,22 @@ impl Ingest {
         }
         let (body, (compression, payload)) = match canonical {
             Some(normalised) => {
-                let stored = compression::for_disk(&normalised);
+                let stored = self.for_disk(&normalised);
                 (Bytes::from_owner(Normalised { bytes: normalised, _claim: body.open }), stored)
             }
             None => {
-                let stored = body.packed.unwrap_or_else(|| compression::for_disk(&body.open));
+                let stored = body.packed.unwrap_or_else(|| self.for_disk(&body.open));
                 (body.open, stored)
             }
         };
         self.store(request, compression, payload, body).await
+    }
+
+    /// A plain body as the inbox stores it now.
+    fn for_disk(&self, body: &Bytes) -> (Compression, Bytes) {
+        let waiting = self.shared.inbox.stats().queued_bytes;
+        let used = self.shared.inbox_used_bytes.load(Ordering::Relaxed);
+        if self.shared.thrift.is_due(waiting, used) { compression::for_disk(body) } else { (Compression::Plain, body.clone()) }
     }
 
     /// Counts the request in, unless it was stored before. Waits for a twin that is on its way to disk.
@@ -191,12 +211,14 @@ impl Ingest {
             hash: request.hash,
             compression,
         };
+        metrics::counter!("tributary_edge_inbox_requests_total", "form" => compression.as_str()).increment(1);
         let (tell, told) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         self.shared.inbox.append(entry.encode(), payload, move |result| {
             let outcome = match result {
                 Ok(seq) => {
                     shared.disk_refuses.store(false, Ordering::Relaxed);
+                    shared.inbox_used_bytes.store(shared.inbox.with(|log| log.bytes_on_disk()), Ordering::Relaxed);
                     let closed = shared.custody.lock().stored(clock::now(), seq, &request, body);
                     shared.encoders.submit(closed);
                     Ok(())

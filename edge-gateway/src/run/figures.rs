@@ -20,6 +20,11 @@ fn counters() {
     describe_counter!("tributary_edge_dropped_rows_total", Unit::Count, "Rows lost after their OK, by reason");
     describe_counter!("tributary_edge_shipped_rows_total", Unit::Count, "Rows that a router acknowledged");
     describe_counter!("tributary_edge_damaged_records_total", Unit::Count, "Records that were not what was written, by log");
+    describe_counter!(
+        "tributary_edge_inbox_requests_total",
+        Unit::Count,
+        "Requests given to the inbox, by form: plain; lz4 while the disk is short of time or room; gzip or zstd as they came"
+    );
     describe_counter!("tributary_edge_batches_total", Unit::Count, "Batches closed, by why: full, age, budget, drain");
     describe_counter!("tributary_edge_acked_batches_total", Unit::Count, "Batches that a router acknowledged");
     describe_counter!("tributary_edge_nacks_total", Unit::Count, "Batches that a router did not take, by reason");

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock;
+use crate::compression::Thrift;
 use crate::config::Config;
 use crate::encoder::EncoderPool;
 use crate::ingest::{Ingest, Memory};
@@ -177,6 +178,7 @@ impl Edge {
             parts.inbox.committer.clone(),
             parts.encoders.clone(),
             config.receive.max_request_bytes,
+            Thrift::new(config.inbox.budget_bytes),
         );
         let (watching, shipping, working, receiving) = (Shutdown::new(), Shutdown::new(), Shutdown::new(), Shutdown::new());
         let introduction = link::Introduction { name: config.name.clone(), labels: config.labels.clone() };
