@@ -2,7 +2,8 @@
 //!
 //! Cells are 1 KiB of raw bytes ([`CELL_BYTES`]): with single bytes as cells, the nanosecond in which governor counts quantises badly
 //! (600 MB/s would admit 1,000). A batch takes all its cells or none. One that is larger than the burst takes the whole burst: it is
-//! slowed, never refused for ever.
+//! slowed, never refused for ever. What was taken for a batch that did not get onto the journal is given back: it lies apart, at most a
+//! burst of it, and is taken first by the batches that come next.
 //!
 //! Time is an argument: the limiters read a clock that [`Admission::admit`] sets from `now`.
 //! Bounds: one limiter (about 100 bytes) per tenant named by the configuration or, with a default rate, by the allow-list.
@@ -10,7 +11,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -57,6 +58,8 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, ToldClock, NoOpMiddleware<Na
 struct TenantLimiter {
     limiter: Limiter,
     burst_cells: NonZeroU32,
+    /// Cells given back, at most `burst_cells`.
+    returned: AtomicU32,
 }
 
 /// The ceilings of all tenants.
@@ -89,6 +92,13 @@ impl Admission {
         }
     }
 
+    /// Gives back what [`Admission::admit`] took for a batch of `raw_bytes` that is not on the journal after all.
+    pub fn refund(&self, tenant: &TenantId, raw_bytes: u64) {
+        if let Some(limiter) = self.tenants.load().get(tenant) {
+            limiter.give_back(raw_bytes);
+        }
+    }
+
     fn default_limiter(&self, tenant: &TenantId) -> Option<Arc<TenantLimiter>> {
         let fresh = Arc::new(TenantLimiter::new(self.default?, &self.clock));
         self.tenants.rcu(|now| {
@@ -106,17 +116,33 @@ impl TenantLimiter {
         let nanos_per_cell = (CELL_BYTES * 1_000_000_000 / ceiling.rate.max(1)).max(1);
         let quota =
             Quota::with_period(Duration::from_nanos(nanos_per_cell)).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst_cells);
-        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), burst_cells }
+        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), burst_cells, returned: AtomicU32::new(0) }
     }
 
     fn take(&self, clock: &ToldClock, raw_bytes: u64) -> Result<(), Duration> {
         let wanted = cells(raw_bytes).min(self.burst_cells);
-        match self.limiter.check_n(wanted) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(not_until)) => Err(not_until.wait_time_from(clock.now())),
+        let before = self.returned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(wanted.get())));
+        let from_returned = before.unwrap_or(0).min(wanted.get());
+        let Some(rest) = NonZeroU32::new(wanted.get() - from_returned) else { return Ok(()) };
+        let wait = match self.limiter.check_n(rest) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(not_until)) => not_until.wait_time_from(clock.now()),
             // More than the burst: `wanted` was cut to it, so this does not happen; waiting is the safe answer.
-            Err(_) => Err(Duration::from_secs(1)),
-        }
+            Err(_) => Duration::from_secs(1),
+        };
+        self.put_back(from_returned);
+        Err(wait)
+    }
+
+    fn give_back(&self, raw_bytes: u64) {
+        self.put_back(cells(raw_bytes).min(self.burst_cells).get());
+    }
+
+    fn put_back(&self, cells: u32) {
+        let most = self.burst_cells.get();
+        let added = |n: u32| Some(n.saturating_add(cells).min(most));
+        // The closure never refuses.
+        let _ = self.returned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
     }
 }
 
@@ -189,6 +215,27 @@ mod tests {
         assert_eq!(admission.admit(start, &tenant("acme"), u64::MAX), Ok(()));
         let wait = admission.admit(start, &tenant("acme"), 64 * MIB).unwrap_err();
         assert_eq!(admission.admit(start + wait, &tenant("acme"), 64 * MIB), Ok(()));
+    }
+
+    /// What was taken for batches that came to nothing is there again, once, and never more than a burst of it.
+    #[test]
+    fn what_came_to_nothing_is_given_back() {
+        let start = origin();
+        let admission = admission(start, MIB, MIB, None);
+        let acme = tenant("acme");
+        for _ in 0..5 {
+            assert_eq!(admission.admit(start, &acme, MIB), Ok(()));
+            assert!(admission.admit(start, &acme, MIB / 2).is_err());
+            admission.refund(&acme, MIB);
+        }
+        for _ in 0..5 {
+            admission.refund(&acme, MIB);
+        }
+        assert_eq!(admission.admit(start, &acme, MIB / 2), Ok(()));
+        assert!(admission.admit(start, &acme, MIB).is_err(), "half is left");
+        assert_eq!(admission.admit(start, &acme, MIB / 2), Ok(()), "a refusal takes nothing");
+        assert!(admission.admit(start, &acme, 1).is_err(), "more than a burst was given back");
+        admission.refund(&tenant("nobody"), MIB);
     }
 
     /// One tenant over its ceiling takes nothing from another; tenants without a ceiling of their own have the default, each its own.

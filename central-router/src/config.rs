@@ -25,6 +25,7 @@ use service::config::{ByteSize, ConfigError, Invalid, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
 use crate::admission::{CELL_BYTES, Ceiling};
+use crate::listener::Timeouts;
 use crate::sql::{QueryConfig, RawQuery};
 use crate::tier::TierConfig;
 
@@ -63,6 +64,9 @@ pub struct Raw {
     /// Payload bytes that all connections together may have between their header and their fsync.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
+    /// How long edges may take for what they owe.
+    #[serde(default)]
+    pub timeouts: RawTimeouts,
     /// The journal.
     #[serde(default)]
     pub journal: RawJournal,
@@ -88,6 +92,25 @@ pub struct Raw {
 pub struct RawAdmin {
     /// TCP address.
     pub listen: Listen,
+}
+
+/// Timeouts as written; each 100ms to 5m.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTimeouts {
+    /// For the handshake, then for the control stream, then for Hello. Default 10s.
+    pub hello: Span,
+    /// From the first byte of a batch's header, or of a control message, to its last. Default 10s.
+    pub header: Span,
+    /// For each further 4 KiB of a batch's payload; a batch that is slower has to be sent again. Default 30s.
+    pub payload: Span,
+}
+
+impl Default for RawTimeouts {
+    fn default() -> Self {
+        let seconds = |seconds| Span(Duration::from_secs(seconds));
+        Self { hello: seconds(10), header: seconds(10), payload: seconds(30) }
+    }
 }
 
 /// The journal as written.
@@ -161,6 +184,8 @@ pub struct Config {
     pub credit: u64,
     /// Payload bytes that may wait for the journal's disk.
     pub memory: u64,
+    /// How long edges may take.
+    pub timeouts: Timeouts,
     /// Bytes that the journal may take on disk.
     pub journal_budget: u64,
     /// Bytes of a segment file.
@@ -223,6 +248,7 @@ impl Config {
             connections: raw.connections,
             credit,
             memory: raw.memory.0,
+            timeouts: check_timeouts(&raw.timeouts)?,
             journal_budget: raw.journal.budget.0,
             journal_segment: raw.journal.segment.0,
             tenants,
@@ -250,6 +276,15 @@ fn check_memory(raw: &Raw) -> Result<(u32, u64), Invalid> {
         return Err(Invalid::new("memory", why));
     }
     Ok((max_batch, credit))
+}
+
+fn check_timeouts(raw: &RawTimeouts) -> Result<Timeouts, Invalid> {
+    for (key, span) in [("hello", raw.hello), ("header", raw.header), ("payload", raw.payload)] {
+        if !(Duration::from_millis(100)..=Duration::from_secs(300)).contains(&span.0) {
+            return Err(Invalid::new(format!("timeouts.{key}"), format!("{span}: expected 100ms to 5m")));
+        }
+    }
+    Ok(Timeouts { hello: raw.hello.0, header: raw.header.0, payload: raw.payload.0 })
 }
 
 fn check_journal(journal: &RawJournal, max_batch: u32) -> Result<(), Invalid> {

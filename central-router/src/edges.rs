@@ -6,20 +6,21 @@
 //!     tenants: ["acme", "beta"]
 //! ```
 //!
-//! The file is read again when its modification time or length changes. A file that cannot be read or parsed changes nothing: the
-//! list in force stays, and why is logged and shown by `/readyz`. An edge that is taken off is cut off on its live connection too.
+//! The file is read again when it changes ([`Watched`]); a bad one changes nothing, and why is logged and shown by `/readyz`. An edge
+//! that is taken off is cut off on its live connection too.
 //! At most [`MAX_EDGES`] edges of [`MAX_TENANTS`] tenants each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use federation_proto::identity::{EdgeName, TenantId};
-use parking_lot::Mutex;
 use serde::Deserialize;
 use service::config::ConfigError;
+use tokio::sync::watch;
+
+pub use crate::watched::Refresh;
+use crate::watched::Watched;
 
 /// Edges that one list may name.
 pub const MAX_EDGES: usize = 10_000;
@@ -82,36 +83,8 @@ impl Edges {
     }
 }
 
-/// When and how large the file was: a change of either means to read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: SystemTime,
-    bytes: u64,
-}
-
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    Ok(Stamp { modified: metadata.modified()?, bytes: metadata.len() })
-}
-
 /// The list in force, kept up with its file.
-#[derive(Debug)]
-pub struct AllowList {
-    path: PathBuf,
-    current: ArcSwap<Edges>,
-    tried: Mutex<Option<Stamp>>,
-}
-
-/// What looking at the file brought.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refresh {
-    /// The file is as it was.
-    Same,
-    /// A new list is in force.
-    Changed,
-    /// The file is bad; the list before stays in force.
-    Kept(String),
-}
+pub struct AllowList(Watched<Edges>);
 
 impl AllowList {
     /// Reads the file for the first time.
@@ -119,51 +92,37 @@ impl AllowList {
     /// # Errors
     /// [`ConfigError`]: a router does not start without a list.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let tried = stamp(path).ok();
-        let list = Edges::load(path)?;
-        Ok(Self { path: path.to_owned(), current: ArcSwap::from_pointee(list), tried: Mutex::new(tried) })
+        let file = path.to_owned();
+        Watched::open(vec![path.to_owned()], move || Edges::load(&file), PartialEq::eq).map(Self)
     }
 
     /// The list in force.
     #[must_use]
     pub fn current(&self) -> Arc<Edges> {
-        self.current.load_full()
+        self.0.current()
     }
 
-    /// What `edge` may do; `None` when it is not on the list.
+    /// Changes with the list.
     #[must_use]
-    pub fn edge(&self, edge: &EdgeName) -> Option<Edge> {
-        self.current.load().edges.get(edge).cloned()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes()
+    }
+
+    /// May this edge connect?
+    #[must_use]
+    pub fn has(&self, edge: &EdgeName) -> bool {
+        self.current().edges.contains_key(edge)
     }
 
     /// May `edge` carry records of `tenant`? `None` when the edge is not on the list.
     #[must_use]
     pub fn may_carry(&self, edge: &EdgeName, tenant: &TenantId) -> Option<bool> {
-        self.current.load().edges.get(edge).map(|edge| edge.tenants.contains(tenant))
+        self.current().edges.get(edge).map(|edge| edge.tenants.contains(tenant))
     }
 
     /// Reads the file again if it changed since the last look.
     pub fn refresh(&self) -> Refresh {
-        let mut tried = self.tried.lock();
-        let now = match stamp(&self.path) {
-            Ok(now) => now,
-            Err(error) => {
-                *tried = None;
-                return Refresh::Kept(format!("{}: {error}; the list read before stays in force", self.path.display()));
-            }
-        };
-        if *tried == Some(now) {
-            return Refresh::Same;
-        }
-        *tried = Some(now);
-        match Edges::load(&self.path) {
-            Ok(list) if list == **self.current.load() => Refresh::Same,
-            Ok(list) => {
-                self.current.store(Arc::new(list));
-                Refresh::Changed
-            }
-            Err(error) => Refresh::Kept(format!("{error}; the list read before stays in force")),
-        }
+        self.0.refresh()
     }
 }
 
@@ -205,7 +164,9 @@ mod tests {
         assert_eq!(allowed.refresh(), Refresh::Same, "reported once");
         assert_eq!(allowed.may_carry(&eu, &acme), Some(true));
 
-        std::fs::write(&path, list(&[("us", &["acme"])]).to_yaml()).unwrap();
+        std::fs::write(&path, list(&[("eu", &["acme"])]).to_yaml()).unwrap();
+        assert_eq!(allowed.refresh(), Refresh::Confirmed, "the complaint is over");
+        std::fs::write(&path, list(&[("us", &["acme"])]).to_yaml() + "\n").unwrap();
         assert_eq!(allowed.refresh(), Refresh::Changed);
         assert_eq!(allowed.may_carry(&eu, &acme), None);
         assert_eq!(allowed.may_carry(&us, &acme), Some(true));

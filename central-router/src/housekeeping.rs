@@ -1,4 +1,4 @@
-//! What is looked at now and then: the allow-list's file, whether the journal has room, whether the tiers move, when to keep state.
+//! What is looked at now and then: the files of allow-list and certificates, whether the journal has room, whether the tiers move, when to keep state.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use federation_proto::identity::Seq;
 
-use crate::edges::Refresh;
 use crate::listener::Shared;
 use crate::tier::stall::Stall;
+use crate::watched::Refresh;
 
 /// How often all of it is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let now = tokio::time::Instant::now().into_std();
-        follow_allow_list(&shared);
+        follow_files(&shared);
         look_at_journal(&shared);
         look_at_tiers(&shared, now, &mut stalls);
         if now.saturating_duration_since(kept.0) >= CHECKPOINT {
@@ -33,16 +33,26 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn follow_allow_list(shared: &Shared) {
-    match shared.allowed.refresh() {
+fn follow_files(shared: &Shared) {
+    let list = shared.allowed.refresh();
+    if list == Refresh::Changed {
+        tracing::info!(edges = shared.allowed.current().edges.len(), "the allow-list has changed");
+    }
+    follow(shared, "allow_list", list);
+    let trust = shared.trust.refresh();
+    if trust == Refresh::Changed {
+        tracing::info!("certificate, key or authority have changed: new handshakes use them, live connections are judged again");
+    }
+    follow(shared, "tls", trust);
+}
+
+fn follow(shared: &Shared, condition: &str, refresh: Refresh) {
+    match refresh {
         Refresh::Same => {}
-        Refresh::Changed => {
-            tracing::info!(edges = shared.allowed.current().edges.len(), "the allow-list has changed");
-            shared.readiness.set("allow_list", Ok(()));
-        }
+        Refresh::Confirmed | Refresh::Changed => shared.readiness.set(condition, Ok(())),
         Refresh::Kept(why) => {
-            tracing::error!(why, "allow-list");
-            shared.readiness.set("allow_list", Err(&why));
+            tracing::error!(condition, why, "a file is of no use");
+            shared.readiness.set(condition, Err(&why));
         }
     }
 }
@@ -76,16 +86,23 @@ fn look_at_tiers(shared: &Shared, now: Instant, stalls: &mut HashMap<String, Sta
     }
 }
 
-/// Keeps the journal's state if records came since it was `kept`; gives what is kept now.
-async fn keep_state(shared: &Shared, kept: Option<Seq>) -> Option<Seq> {
-    let (journal, applied) = (shared.journal.clone(), shared.journal.book().applied());
-    if kept == Some(applied) {
+/// What a checkpoint keeps has changed when this has: records came, or spools were given an owner.
+type Kept = Option<(Seq, u64)>;
+
+/// Keeps the journal's state if it changed since it was `kept`; gives what is kept now.
+async fn keep_state(shared: &Shared, kept: Kept) -> Kept {
+    let journal = shared.journal.clone();
+    let now = {
+        let book = journal.book();
+        Some((book.applied(), book.dedup().bindings()))
+    };
+    if kept == now {
         return kept;
     }
     match tokio::task::spawn_blocking(move || journal.checkpoint()).await {
         Ok(Ok(())) => {
             shared.readiness.set("journal", Ok(()));
-            Some(applied)
+            now
         }
         Ok(Err(error)) => {
             tracing::error!(%error, "the journal's state could not be kept");

@@ -10,6 +10,7 @@
 //! | [`tier`] | Destinations: the registry, the consumer loop, and [`tier::local`] |
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
 //! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
+//! | [`watched`], [`supervise`] | Files that are read again when they change; tasks that are missed when they end |
 //! | [`run`](mod@run) | All of it together |
 //!
 //! What holds: an ack follows the fsync of the batch's record; a batch is on the journal once, whatever is sent again; a tier's cursor
@@ -32,8 +33,10 @@ pub mod quarantine;
 pub mod run;
 pub mod session;
 pub mod sql;
+pub mod supervise;
 #[cfg(test)]
 mod testing;
 pub mod tier;
+pub mod watched;
 
 pub use run::{Ready, RunError, run, run_with};

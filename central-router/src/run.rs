@@ -19,9 +19,10 @@ use crate::config::Config;
 use crate::edges::AllowList;
 use crate::housekeeping;
 use crate::journal::{Journal, JournalError, JournalOptions};
-use crate::listener::{self, Connected, ListenError, Listener, Shared};
+use crate::listener::{self, Connected, ListenError, Listener, Shared, Trust};
 use crate::quarantine::Quarantine;
 use crate::session::Limits;
+use crate::supervise::{self, watch_over};
 use crate::tier::TierOpenError;
 use crate::tier::consumer::{self, Consumer};
 
@@ -85,8 +86,8 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     let allowed = AllowList::open(&config.edges).map_err(RunError::Config)?;
     let journal = open_journal(&config).await?;
     let consumers = consumers(&config, &journal, &readiness)?;
-    let shared = Arc::new(shared(&config, journal.clone(), allowed, readiness.clone()));
-    let listener = Listener::bind(config.listen, &config.tls, config.connections, Arc::clone(&shared))?;
+    let shared = Arc::new(shared(&config, journal.clone(), allowed, readiness.clone())?);
+    let listener = Listener::bind(config.listen, config.connections, Arc::clone(&shared))?;
     let ledger = {
         let (name, shared) = (config.name.clone(), Arc::clone(&shared));
         Arc::new(move || crate::ledger::report(&name, &shared.journal, &shared.connected))
@@ -103,11 +104,17 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     let flush = consumers.first().map(|consumer| consumer.flush.clone()).unwrap_or_default();
     let mut tiers = JoinSet::new();
     for consumer in consumers {
-        tiers.spawn(consumer.run());
+        let (name, readiness) = (format!("tier_{}", consumer.name), readiness.clone());
+        tiers.spawn(async move { watch_over(&name, &readiness, consumer.run()).await });
     }
-    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&shared)));
+    let housekeeping = {
+        let (shared, readiness) = (Arc::clone(&shared), readiness.clone());
+        tokio::spawn(async move { watch_over("housekeeping", &readiness, housekeeping::run(shared)).await })
+    };
     ready(addresses);
-    listener.serve(shutdown, config.drain / 2).await;
+    watch_over("listener", &readiness, listener.serve(shutdown.clone(), config.drain / 2)).await;
+    // A listener that failed stays gone; what is journalled is still delivered, and asked for, until a supervisor ends it.
+    shutdown.requested().await;
 
     flush.request();
     let written = async { while tiers.join_next().await.is_some() {} };
@@ -150,10 +157,11 @@ fn consumers(config: &Config, journal: &Journal, readiness: &Readiness) -> Resul
     config.tiers.iter().enumerate().map(consumer).collect()
 }
 
-fn shared(config: &Config, journal: Journal, allowed: AllowList, readiness: Readiness) -> Shared {
+fn shared(config: &Config, journal: Journal, allowed: AllowList, readiness: Readiness) -> Result<Shared, ListenError> {
     let limits = Limits { router: config.name.to_string(), credit: config.credit, max_batch: config.max_batch, encodings: vec![ENCODING] };
     let admission = Admission::new(start_of_time(), &config.tenants, config.default_ceiling);
-    Shared { limits, allowed, admission, journal, readiness, connected: Connected::default() }
+    let trust = Trust::open(&config.tls)?;
+    Ok(Shared { limits, timeouts: config.timeouts, allowed, trust, admission, journal, readiness, connected: Connected::default() })
 }
 
 async fn close(journal: Journal) {
@@ -169,6 +177,7 @@ fn describe_metrics() {
     consumer::describe_metrics();
     crate::journal::describe_metrics();
     housekeeping::describe_metrics();
+    supervise::describe_metrics();
     crate::tier::local::describe_metrics();
     crate::sql::describe_metrics();
 }

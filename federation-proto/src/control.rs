@@ -160,6 +160,21 @@ pub struct Welcome {
     /// Largest payload taken, in bytes.
     #[prost(uint32, tag = "5")]
     pub max_batch_bytes: u32,
+    /// What this router knows of the spools that Hello named.
+    #[prost(message, repeated, tag = "6")]
+    pub spools: Vec<SpoolSeen>,
+}
+
+/// How far a router has seen a spool. A spool that has not assigned all numbers below `next` was put back to an older image: what it
+/// would name with them now is taken for what they named then, and acked unread.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SpoolSeen {
+    /// The 16 bytes of the spool id.
+    #[prost(bytes = "vec", tag = "1")]
+    pub spool: Vec<u8>,
+    /// Above every `seq` that was journalled, and not below any floor that was declared; 0 for a spool that is new here.
+    #[prost(uint64, tag = "2")]
+    pub next: u64,
 }
 
 /// Batches of one spool that are on the journal, or were before.
@@ -224,13 +239,15 @@ pub enum NackReason {
     TooLarge = 6,
     /// An encoding the router cannot read. Permanent.
     UnknownEncoding = 7,
+    /// Its header states what cannot be: no rows, or the number that stands for none. Permanent.
+    Malformed = 8,
 }
 
 impl NackReason {
     /// Would the same batch be refused again, whenever it comes?
     #[must_use]
     pub fn is_permanent(self) -> bool {
-        matches!(self, Self::TenantNotAllowed | Self::TooLarge | Self::UnknownEncoding)
+        matches!(self, Self::TenantNotAllowed | Self::TooLarge | Self::UnknownEncoding | Self::Malformed)
     }
 }
 

@@ -130,6 +130,12 @@ impl<M: Message + Default> ControlDecoder<M> {
         self.buffer.advance(4);
         Ok(Some(M::decode(self.buffer.split_to(len))?))
     }
+
+    /// Is a frame begun and not at its end? True also while whole messages wait.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        !self.buffer.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,12 @@ impl Intervals {
         self.floor
     }
 
+    /// One above the highest number in the set; the floor when there is none above it.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.ranges.last_key_value().map_or(self.floor, |(_, &last)| last + 1)
+    }
+
     /// Is `n` in the set?
     #[must_use]
     pub fn contains(&self, n: u64) -> bool {
@@ -166,6 +172,7 @@ mod tests {
                     prop_assert_eq!(set.contains(probe), model.contains(&probe), "{}", probe);
                 }
                 prop_assert!(!set.contains(set.floor()));
+                prop_assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
                 let mut bytes = Vec::new();
                 set.encode(&mut bytes);
                 bytes.push(9);

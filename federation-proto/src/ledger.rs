@@ -72,6 +72,8 @@ reasons! {
     Unreachable = 16 => "unreachable",
     /// The encoder could not make a batch of it.
     Unencodable = 17 => "unencodable",
+    /// A tier's writer fails on it whenever it is tried.
+    Unwritable = 18 => "unwritable",
 }
 
 impl Reason {

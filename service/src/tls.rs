@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -114,14 +115,20 @@ impl TlsFiles {
     /// If a file cannot be read or used; see [`TlsError`].
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
         let (chain, key) = self.identity()?;
-        let roots = Arc::new(self.roots()?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| unusable(&self.ca, error.to_string(), INIT))?;
+        let verifier = self.client_verifier()?;
         let builder = tls13(ServerConfig::builder_with_provider(provider()), &self.cert)?;
         let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(|error| self.refused(&error))?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
+    }
+
+    /// What checks a client's chain: its issuer and dates. For a server that looks again at clients that stay.
+    ///
+    /// # Errors
+    /// If the CA file cannot be read or used; see [`TlsError`].
+    pub fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let roots = Arc::new(self.roots()?);
+        WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(|error| unusable(&self.ca, error.to_string(), INIT))
     }
 
     /// Who this process is by its own certificate.

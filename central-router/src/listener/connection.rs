@@ -1,27 +1,26 @@
 //! One connection: who it is, its control stream, its batch streams, its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use federation_proto::control::{EdgeMessage, NackReason, edge_message};
-use federation_proto::frame::{CloseCode, ControlDecoder, encode_control};
+use federation_proto::frame::{CloseCode, ControlDecoder, FrameError, encode_control};
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::EdgeName;
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use rustls::pki_types::CertificateDer;
 use service::shutdown::Shutdown;
-use service::tls::{SpiffeKind, spiffe_id_of};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::outbox::{Outbox, Unread};
-use super::{HELLO_TIMEOUT, Shared, batch};
-use crate::pki::TRUST_DOMAIN;
-use crate::session::{Desk, Session, Verdict, Violation};
+use super::trust::Chain;
+use super::{Shared, batch};
+use crate::session::{Desk, Session, Verdict, Violation, charge};
+use crate::supervise::{self, Panicked, survive};
 
-/// How often the allow-list and the certificate's dates are looked at on a live connection.
-const RECHECK: Duration = Duration::from_secs(2);
+/// A certificate's date is waited for no longer than this at a time: the wall clock may be set.
+const RECHECK: Duration = Duration::from_secs(60);
 /// Longest reason put on the wire, in bytes.
 const MAX_REASON_LEN: usize = 200;
 
@@ -33,6 +32,17 @@ pub(super) struct Link {
     outbox: Outbox,
     answered: Notify,
     id: u64,
+}
+
+/// Takes the connection out of the books, however it ends: a panic too.
+struct Leaving(Arc<Link>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let Link { shared, session, id, .. } = self.0.as_ref();
+        session.lock().close(&mut shared.journal.book());
+        shared.connected.leave(*id);
+    }
 }
 
 /// How a connection ended.
@@ -65,7 +75,7 @@ pub(super) fn close(quic: &Connection, edge: Option<&EdgeName>, violation: &Viol
 
 /// Serves a connection to its end.
 pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutdown, drain: Duration) {
-    let (edge, expires) = match identify(&shared, &quic) {
+    let (edge, chain) = match identify(&shared, &quic) {
         Ok(known) => known,
         Err(violation) => return close(&quic, None, &violation),
     };
@@ -76,43 +86,41 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutd
     let session = Session::new(edge.clone(), shared.limits.clone());
     let link = Arc::new(Link { shared, quic, session: Mutex::new(session), outbox: Outbox::default(), answered: Notify::new(), id });
     tracing::info!(%edge, remote = %link.quic.remote_address(), "connected");
-    let end = link.run(expires, &shutdown, drain).await;
+    let leaving = Leaving(Arc::clone(&link));
+    let end = match survive(link.run(&chain, &shutdown, drain)).await {
+        Ok(end) => end,
+        Err(panic) => {
+            supervise::count("connection", &panic);
+            failed().into()
+        }
+    };
     match end {
         End::Gone => tracing::info!(%edge, "disconnected"),
         End::Drained => link.quic.close(VarInt::from_u32(CloseCode::Drain.code()), b"the router is stopping"),
         End::Broken(violation) => close(&link.quic, Some(&edge), &violation),
     }
-    link.session.lock().close(&mut link.shared.journal.book());
-    link.shared.connected.leave(id);
+    drop(leaving);
 }
 
-/// The edge that the certificate names, and when the certificate expires.
-fn identify(shared: &Shared, quic: &Connection) -> Result<(EdgeName, SystemTime), Violation> {
-    let unknown = |reason, message: String| Violation::new(CloseCode::UnknownEdge, reason, message);
-    let chain = quic.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let cert =
-        chain.as_deref().and_then(|chain| chain.first()).ok_or_else(|| unknown("no_certificate", "no client certificate".to_owned()))?;
-    let spiffe = spiffe_id_of(cert).map_err(|error| unknown("no_identity", error.to_string()))?;
-    if spiffe.kind() != SpiffeKind::Edge || spiffe.trust_domain() != TRUST_DOMAIN {
-        return Err(unknown("not_an_edge", format!("{spiffe}: expected spiffe://{TRUST_DOMAIN}/edge/<name>")));
+/// The edge that the certificate names, if it may connect.
+fn identify(shared: &Shared, quic: &Connection) -> Result<(EdgeName, Chain), Violation> {
+    let chain = Chain::of(quic)?;
+    shared.trust.judge(wall_clock(), &chain)?;
+    let edge = chain.edge()?;
+    if shared.allowed.has(&edge) {
+        return Ok((edge, chain));
     }
-    let edge = EdgeName::new(spiffe.name()).map_err(|error| unknown("edge_name", error.to_string()))?;
-    if shared.allowed.edge(&edge).is_none() {
-        return Err(unknown(
-            "unknown_edge",
-            format!(
-                "edge {edge} is not on the allow-list: `tributary-router pki issue --edge {edge} --tenant TENANT`, or add it to edges.yaml"
-            ),
-        ));
-    }
-    let (_, parsed) = x509_parser::parse_x509_certificate(cert).map_err(|error| unknown("no_identity", error.to_string()))?;
-    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    Ok((edge, UNIX_EPOCH + Duration::from_secs(not_after)))
+    let remedy = format!("`tributary-router pki issue --edge {edge} --tenant TENANT`, or add it to edges.yaml");
+    Err(Violation::new(CloseCode::UnknownEdge, "unknown_edge", format!("edge {edge} is not on the allow-list: {remedy}")))
+}
+
+fn failed() -> Violation {
+    Violation::new(CloseCode::Internal, "task", "the router failed; its log says how")
 }
 
 impl Link {
-    async fn run(self: &Arc<Self>, expires: SystemTime, shutdown: &Shutdown, drain: Duration) -> End {
-        let (send, receive) = match tokio::time::timeout(HELLO_TIMEOUT, self.quic.accept_bi()).await {
+    async fn run(self: &Arc<Self>, chain: &Chain, shutdown: &Shutdown, drain: Duration) -> End {
+        let (send, receive) = match tokio::time::timeout(self.shared.timeouts.hello, self.quic.accept_bi()).await {
             Ok(Ok(streams)) => streams,
             Ok(Err(_)) => return End::Gone,
             Err(_) => return Violation::new(CloseCode::Timeout, "no_control_stream", "no control stream was opened").into(),
@@ -122,7 +130,7 @@ impl Link {
             end = self.listen(receive) => end,
             end = self.speak(send) => end,
             end = self.take_batches() => end,
-            end = self.recheck(expires) => end,
+            end = self.recheck(chain) => end,
             end = self.leave(shutdown, drain) => end,
         }
     }
@@ -131,26 +139,42 @@ impl Link {
     async fn listen(&self, mut stream: RecvStream) -> End {
         let mut decoder = ControlDecoder::<EdgeMessage>::default();
         let mut welcomed = false;
-        let deadline = tokio::time::Instant::now() + HELLO_TIMEOUT;
+        // For Hello; after it, for the end of a frame that has begun.
+        let mut due = Some(tokio::time::Instant::now() + self.shared.timeouts.hello);
         loop {
             let read = stream.read_chunk(16 << 10, true);
-            let chunk = if welcomed { Ok(read.await) } else { tokio::time::timeout_at(deadline, read).await };
+            let chunk = match due {
+                Some(due) => tokio::time::timeout_at(due, read).await,
+                None => Ok(read.await),
+            };
             let bytes = match chunk {
                 Ok(Ok(Some(chunk))) => chunk.bytes,
                 Ok(Ok(None)) => return Violation::new(CloseCode::Malformed, "control_ended", "the control stream was ended").into(),
                 Ok(Err(_)) => return End::Gone,
+                Err(_) if welcomed => {
+                    return Violation::new(CloseCode::Timeout, "control_stalled", "a control frame did not come in time").into();
+                }
                 Err(_) => return Violation::new(CloseCode::Timeout, "no_hello", "no Hello in time").into(),
             };
             decoder.push(&bytes);
+            let mut whole = false;
             loop {
                 match decoder.next_message() {
                     Ok(None) => break,
                     Ok(Some(message)) => match self.hear(message) {
-                        Ok(hello) => welcomed |= hello,
+                        Ok(hello) => (welcomed, whole) = (welcomed | hello, true),
                         Err(violation) => return violation.into(),
                     },
+                    Err(error @ FrameError::Length(_)) => {
+                        return Violation::new(CloseCode::TooLarge, "control_frame_length", error.to_string()).into();
+                    }
                     Err(error) => return Violation::new(CloseCode::Malformed, "control_frame", error.to_string()).into(),
                 }
+            }
+            if welcomed {
+                let within = decoder.is_within();
+                due =
+                    due.filter(|_| within && !whole).or_else(|| within.then(|| tokio::time::Instant::now() + self.shared.timeouts.header));
             }
         }
     }
@@ -158,9 +182,10 @@ impl Link {
     /// One message. True for Hello.
     fn hear(&self, message: EdgeMessage) -> Result<bool, Violation> {
         let mut session = self.session.lock();
+        session.spoke(clock())?;
         match message.kind {
             Some(edge_message::Kind::Hello(hello)) => {
-                let welcome = session.hello(&hello, &mut self.shared.journal.book())?;
+                let welcome = session.hello(&hello, &self.shared.allowed, &mut self.shared.journal.book())?;
                 self.shared.connected.labelled(self.id, session.labels());
                 for before in self.shared.connected.ships(self.id, session.spools()) {
                     tracing::info!(edge = %session.edge(), remote = %before.remote_address(), "a newer connection takes over");
@@ -186,7 +211,7 @@ impl Link {
                 let Ok(frame) = encode_control(&message) else {
                     return Violation::new(CloseCode::Internal, "frame", "a message of the router is too long").into();
                 };
-                match tokio::time::timeout(HELLO_TIMEOUT, stream.write_all(&frame)).await {
+                match tokio::time::timeout(self.shared.timeouts.hello, stream.write_all(&frame)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return End::Gone,
                     Err(_) => return unread().into(),
@@ -210,24 +235,31 @@ impl Link {
                     Ok(Ok(())) => {}
                     Ok(Err(violation)) => return violation.into(),
                     Err(error) => {
-                        tracing::error!(%error, "a batch's task failed");
-                        return Violation::new(CloseCode::Internal, "task", "the router failed; its log says how").into();
+                        supervise::count("batch", &Panicked(error.to_string()));
+                        return failed().into();
                     }
                 },
             }
         }
     }
 
-    /// Revocation and expiry reach live connections.
-    async fn recheck(&self, expires: SystemTime) -> End {
+    /// Revocation, expiry and a change of whom the router trusts reach live connections.
+    async fn recheck(&self, chain: &Chain) -> End {
         let edge = self.session.lock().edge().clone();
+        let (mut list, mut trust) = (self.shared.allowed.changes(), self.shared.trust.changes());
         loop {
-            tokio::time::sleep(RECHECK).await;
-            if self.shared.allowed.edge(&edge).is_none() {
+            if !self.shared.allowed.has(&edge) {
                 return Violation::new(CloseCode::UnknownEdge, "revoked", format!("edge {edge} is no longer on the allow-list")).into();
             }
-            if wall_clock() > expires {
-                return Violation::new(CloseCode::UnknownEdge, "expired", "the certificate has expired: issue a new one").into();
+            let now = wall_clock();
+            if let Err(violation) = self.shared.trust.judge(now, chain) {
+                return violation.into();
+            }
+            // Both live as long as this connection: their changes do not end.
+            tokio::select! {
+                () = tokio::time::sleep(chain.lasts(now).min(RECHECK)) => {}
+                _ = list.changed() => {}
+                _ = trust.changed() => {}
             }
         }
     }
@@ -259,6 +291,11 @@ impl Link {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The batch was charged to its tenant and is not on the journal.
+    pub(super) fn refund(&self, header: &BatchHeader) {
+        self.shared.admission.refund(&header.tenant, charge(header));
     }
 
     /// The bytes of an accepted batch are free again.
@@ -298,6 +335,7 @@ fn nack_label(reason: NackReason) -> &'static str {
         NackReason::TenantNotAllowed => "tenant_not_allowed",
         NackReason::TooLarge => "too_large",
         NackReason::UnknownEncoding => "unknown_encoding",
+        NackReason::Malformed => "malformed",
     }
 }
 

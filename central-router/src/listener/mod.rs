@@ -2,35 +2,40 @@
 //!
 //! One task per connection and one per batch stream; a connection that breaks a rule, stalls or fails ends alone.
 //!
-//! Bounds, per connection: [`MAX_STREAMS`] batch streams; receive window the credit and a fifth; one control stream; headers and Hello
-//! within [`HEADER_TIMEOUT`] and [`HELLO_TIMEOUT`]; a payload that brings nothing for [`PAYLOAD_TIMEOUT`] is given up. In all:
-//! `connections` of the configuration, [`MAX_PER_EDGE`] of one edge (the oldest makes room), [`MAX_HANDSHAKES`] not yet known.
+//! Bounds, per connection: [`MAX_STREAMS`] batch streams; receive window the credit and a fifth; one control stream, of which a frame
+//! (256 KiB) may take twenty times that once it is decoded; handshake, Hello, headers and payloads within [`Timeouts`]. In all:
+//! `connections` of the configuration, [`MAX_PER_EDGE`] of one edge (the oldest makes room), [`MAX_HANDSHAKES`] not yet known,
+//! [`MAX_HANDSHAKES_PER_ADDRESS`] of them from one address.
 
 mod batch;
 mod connected;
 mod connection;
+mod door;
 mod outbox;
 mod socket;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use federation_proto::frame::{ALPN, CloseCode};
-use quinn::crypto::rustls::QuicServerConfig;
+use federation_proto::frame::CloseCode;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
-use service::tls::{TlsError, TlsFiles};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use service::tls::TlsError;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::door::{Answer, Door, Place};
 use crate::admission::Admission;
 use crate::edges::AllowList;
 use crate::journal::Journal;
 use crate::session::{Limits, Violation};
+use crate::supervise::{self, Panicked};
 
 pub use connected::{Connected, EdgeView};
+pub use trust::Trust;
 
 /// Batch streams open at once on one connection.
 pub const MAX_STREAMS: u32 = 256;
@@ -38,23 +43,32 @@ pub const MAX_STREAMS: u32 = 256;
 pub const MAX_PER_EDGE: usize = 4;
 /// Handshakes under way.
 pub const MAX_HANDSHAKES: usize = 256;
-/// From the connection to Hello.
-pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// From a stream's first byte to the end of its header.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces of a payload.
-pub const PAYLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Handshakes of one address (an IPv6 /64 counts as one) under way.
+pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
 /// A peer that is silent for this long is gone. Edges say how they are once a second.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Handshakes under way past which an address has to prove itself first.
-const RETRY_ABOVE: usize = 32;
+
+/// How long a peer may take for what it owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the handshake, for the control stream, and for Hello on it; also to read what it is told.
+    pub hello: Duration,
+    /// From a batch stream's or control frame's first byte to the end of the header or frame.
+    pub header: Duration,
+    /// For each further 4 KiB of a payload.
+    pub payload: Duration,
+}
 
 /// What all connections share.
 pub struct Shared {
     /// What sessions hold their edges to.
     pub limits: Limits,
+    /// How long edges may take.
+    pub timeouts: Timeouts,
     /// Who may connect.
     pub allowed: AllowList,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// The ceilings.
     pub admission: Admission,
     /// Where batches go.
@@ -96,11 +110,8 @@ impl Listener {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn bind(listen: SocketAddr, tls: &TlsFiles, connections: u32, shared: Arc<Shared>) -> Result<Self, ListenError> {
-        let tls = tls.server_config(&[ALPN])?;
-        let crypto = QuicServerConfig::try_from(tls).map_err(|error| ListenError::Quic(error.to_string()))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-        server.transport_config(Arc::new(transport(&shared.limits))).max_incoming(MAX_HANDSHAKES);
+    pub fn bind(listen: SocketAddr, connections: u32, shared: Arc<Shared>) -> Result<Self, ListenError> {
+        let server = server(&shared);
         let failed = |error| ListenError::Bind { listen, error };
         let socket = socket::bind(listen).map_err(failed)?;
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
@@ -120,16 +131,23 @@ impl Listener {
     pub async fn serve(self, shutdown: Shutdown, drain: Duration) {
         let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(self.connections));
-        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let door = Door::default();
+        let mut trust = self.shared.trust.changes();
         loop {
             tokio::select! {
                 () = shutdown.requested() => break,
-                Some(_) = tasks.join_next() => {}
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        supervise::count("handshake", &Panicked(error.to_string()));
+                    }
+                }
+                // The trust lives as long as this: its changes do not end.
+                _ = trust.changed() => self.endpoint.set_server_config(Some(server(&self.shared))),
                 incoming = self.endpoint.accept() => {
                     let Some(incoming) = incoming else { break };
-                    if let Some((incoming, handshake)) = admit(incoming, &handshakes) {
+                    if let Some((incoming, place)) = admit(incoming, &door) {
                         let (shared, places, shutdown) = (Arc::clone(&self.shared), Arc::clone(&places), shutdown.clone());
-                        tasks.spawn(async move { shake_hands(shared, incoming, handshake, places, shutdown, drain).await });
+                        tasks.spawn(async move { shake_hands(shared, incoming, place, places, shutdown, drain).await });
                     }
                 }
             }
@@ -146,36 +164,38 @@ impl Listener {
 }
 
 /// A place among the handshakes, or nothing: then the peer was refused, or asked to prove its address.
-fn admit(incoming: Incoming, handshakes: &Arc<Semaphore>) -> Option<(Incoming, OwnedSemaphorePermit)> {
-    let Ok(place) = Arc::clone(handshakes).try_acquire_owned() else {
-        refused("handshakes");
-        incoming.refuse();
-        return None;
-    };
-    if MAX_HANDSHAKES - handshakes.available_permits() > RETRY_ABOVE && incoming.may_retry() && !incoming.remote_address_validated() {
-        if incoming.retry().is_err() {
-            refused("retry");
+fn admit(incoming: Incoming, door: &Door) -> Option<(Incoming, Place)> {
+    let proved = incoming.remote_address_validated() || !incoming.may_retry();
+    match door.ask(incoming.remote_address().ip(), proved) {
+        Answer::Enter(place) => return Some((incoming, place)),
+        Answer::Prove => {
+            if incoming.retry().is_err() {
+                refused("retry");
+            }
         }
-        return None;
+        Answer::Refuse(reason) => {
+            refused(reason);
+            incoming.refuse();
+        }
     }
-    Some((incoming, place))
+    None
 }
 
 async fn shake_hands(
     shared: Arc<Shared>,
     incoming: Incoming,
-    handshake: OwnedSemaphorePermit,
+    handshake: Place,
     places: Arc<Semaphore>,
     shutdown: Shutdown,
     drain: Duration,
 ) {
     let remote = incoming.remote_address();
     let quic = match incoming.accept() {
-        Ok(connecting) => match tokio::time::timeout(HELLO_TIMEOUT, connecting).await {
+        Ok(connecting) => match tokio::time::timeout(shared.timeouts.hello, connecting).await {
             Ok(Ok(quic)) => quic,
             Ok(Err(error)) => {
                 tracing::warn!(%remote, %error, "handshake failed");
-                return refused("handshake");
+                return refused(trust::why(&error));
             }
             Err(_) => return refused("handshake_timeout"),
         },
@@ -193,6 +213,13 @@ async fn shake_hands(
         );
     };
     connection::serve(shared, quic, shutdown, drain).await;
+}
+
+/// What handshakes begin with from now on.
+fn server(shared: &Shared) -> ServerConfig {
+    let mut server = ServerConfig::with_crypto(shared.trust.crypto());
+    server.transport_config(Arc::new(transport(&shared.limits))).max_incoming(MAX_HANDSHAKES);
+    server
 }
 
 fn refused(reason: &'static str) {
@@ -229,13 +256,10 @@ pub fn describe_metrics() {
     describe_counter!(
         "tributary_router_batches_total",
         Unit::Count,
-        "Batches by what became of them: acked, duplicate, or the reason of the nack"
+        "Batches by what became of them: acked, duplicate, stalled (then again too), or the reason of the nack"
     );
     describe_counter!("tributary_router_batch_bytes_total", Unit::Bytes, "Payload bytes journalled");
     describe_counter!("tributary_router_batch_rows_total", Unit::Count, "Rows journalled, by signal");
     describe_histogram!("tributary_router_journal_seconds", Unit::Seconds, "Time from a whole payload to its durable record");
     describe_gauge!("tributary_router_connections", Unit::Count, "Edges connected");
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,23 +1,26 @@
 //! One edge's connection, decided: who it is, what it may send, what becomes of each batch. No sockets, no clock.
 //!
-//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, size, encoding, draining,
+//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, sense, size, encoding, draining,
 //! journalled before, twin being written, room, credit, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
 //! duplicate costs nothing. It is charged the raw bytes that the header states, or the payload's if that is more: no header makes a batch
 //! cheaper than what crosses the link. What is refused is refused on its header: its payload need not cross the link.
 //!
 //! Bounds: header and payload bytes accepted and not yet answered stay within the credit. A batch beyond it is refused on its header
 //! and not punished: an edge that gave up waiting for a slow fsync counts less than we hold.
-//! [`MAX_SPOOLS`] spools and [`MAX_LABELS`] labels of one edge.
+//! [`MAX_SPOOLS`] spools and [`MAX_LABELS`] labels of one edge. [`MAX_MESSAGES`] control messages at once and then
+//! [`MESSAGES_PER_SECOND`]: an edge has one to say each second. [`MAX_ROWS`] rows of one batch, since more never decode.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use federation_proto::control::{Hello, NackReason, SpoolFloor, Status, Welcome};
+use federation_proto::codec::DecodeLimits;
+use federation_proto::control::{Hello, NackReason, SpoolFloor, SpoolSeen, Status, Welcome};
 use federation_proto::frame::{CloseCode, PROTOCOL};
 use federation_proto::header::BatchHeader;
-use federation_proto::identity::{EdgeName, Signal, SpoolId};
+use federation_proto::identity::{EdgeName, Seq, Signal, SpoolId};
 
 use crate::admission::Admission;
+use crate::dedup::SpoolRefused;
 use crate::edges::AllowList;
 use crate::journal::book::{Admit, Book};
 
@@ -27,6 +30,13 @@ pub const MAX_SPOOLS: usize = 16;
 pub const MAX_LABELS: usize = 32;
 /// Longest label key or value kept, in bytes; longer ones are ignored.
 pub const MAX_LABEL_LEN: usize = 128;
+
+/// Rows that a batch may have: more are not decoded.
+pub const MAX_ROWS: u32 = DecodeLimits::MAX_ROWS;
+/// Control messages that may come at once: those of a minute in which nothing came through.
+pub const MAX_MESSAGES: u32 = 64;
+/// Control messages that may come from then on.
+pub const MESSAGES_PER_SECOND: u32 = 4;
 
 /// A twin is being written: its fsync takes milliseconds.
 const RETRY_TWIN: Duration = Duration::from_millis(200);
@@ -106,13 +116,32 @@ pub struct Session {
     welcomed: bool,
     draining: bool,
     held: u64,
+    messages: Messages,
+}
+
+/// How many control messages may still come: [`MAX_MESSAGES`] at first, [`MESSAGES_PER_SECOND`] more each second.
+#[derive(Debug)]
+struct Messages {
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Messages {
+    fn take(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.at.get_or_insert(now));
+        self.at = Some(now);
+        self.left = (self.left + since.as_secs_f64() * f64::from(MESSAGES_PER_SECOND)).min(f64::from(MAX_MESSAGES));
+        self.left -= 1.0;
+        self.left >= 0.0
+    }
 }
 
 impl Session {
     /// A session of the edge that the certificate names.
     #[must_use]
     pub fn new(edge: EdgeName, limits: Limits) -> Self {
-        Self { edge, limits, spools: Vec::new(), labels: BTreeMap::new(), welcomed: false, draining: false, held: 0 }
+        let messages = Messages { left: f64::from(MAX_MESSAGES), at: None };
+        Self { edge, limits, spools: Vec::new(), labels: BTreeMap::new(), welcomed: false, draining: false, held: 0, messages }
     }
 
     /// The edge, as its certificate names it.
@@ -139,11 +168,24 @@ impl Session {
         self.held
     }
 
+    /// A control message came, of whatever kind.
+    ///
+    /// # Errors
+    /// [`Violation`]: too many of them.
+    pub fn spoke(&mut self, now: Instant) -> Result<(), Violation> {
+        if self.messages.take(now) {
+            return Ok(());
+        }
+        let message = format!("more than {MESSAGES_PER_SECOND} control messages a second: one Status a second is expected");
+        Err(Violation::new(CloseCode::TooLarge, "control_flood", message))
+    }
+
     /// Answers the first message: takes the spools in and says what the edge may do.
     ///
     /// # Errors
-    /// [`Violation`]: a second Hello, another edge's name, no common version or encoding, malformed or too many spools.
-    pub fn hello(&mut self, hello: &Hello, book: &mut Book) -> Result<Welcome, Violation> {
+    /// [`Violation`]: a second Hello, another edge's name, no common version or encoding, malformed or too many spools, a spool of
+    /// another edge.
+    pub fn hello(&mut self, hello: &Hello, allowed: &AllowList, book: &mut Book) -> Result<Welcome, Violation> {
         if self.welcomed {
             return Err(Violation::new(CloseCode::Malformed, "second_hello", "Hello came twice on one connection"));
         }
@@ -169,9 +211,17 @@ impl Session {
                 format!("no common encoding: edge has {theirs:?}, router reads {:?}: upgrade the router first", self.limits.encodings);
             return Err(Violation::new(CloseCode::Version, "encoding", message));
         }
+        let mut seen = Vec::with_capacity(hello.spools.len());
         for (spool, floor) in spool_floors(&hello.spools)? {
-            book.dedup_mut().connect(spool, floor).map_err(|full| Violation::new(CloseCode::Busy, "too_many_spools", full.to_string()))?;
+            let next = book.dedup_mut().connect(&self.edge, spool, floor, |edge| allowed.has(edge)).map_err(|refused| {
+                let (code, reason) = match refused {
+                    SpoolRefused::TooMany(_) => (CloseCode::Busy, "too_many_spools"),
+                    SpoolRefused::Foreign { .. } => (CloseCode::UnknownEdge, "foreign_spool"),
+                };
+                Violation::new(code, reason, refused.to_string())
+            })?;
             self.spools.push(spool);
+            seen.push(SpoolSeen { spool: spool.0.to_vec(), next });
         }
         let fits = |text: &str| text.len() <= MAX_LABEL_LEN;
         self.labels =
@@ -183,6 +233,7 @@ impl Session {
             encodings: self.limits.encodings.iter().map(|&e| u32::from(e)).collect(),
             credit_bytes: self.limits.credit,
             max_batch_bytes: self.limits.max_batch,
+            spools: seen,
         })
     }
 
@@ -230,7 +281,7 @@ impl Session {
             Admit::Fresh if self.held.saturating_add(size) > self.limits.credit => {
                 refuse(NackReason::Again, RETRY_TWIN, "beyond the credit: wait for an ack")
             }
-            Admit::Fresh => match desk.admission.admit(now, &header.tenant, header.raw_bytes.max(u64::from(header.payload_len))) {
+            Admit::Fresh => match desk.admission.admit(now, &header.tenant, charge(header)) {
                 Err(wait) => refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate"),
                 Ok(()) => {
                     desk.book.reserve(header);
@@ -267,7 +318,7 @@ impl Session {
     }
 
     fn still_listed(&self, allowed: &AllowList) -> Result<(), Violation> {
-        if allowed.current().edges.contains_key(&self.edge) {
+        if allowed.has(&self.edge) {
             return Ok(());
         }
         Err(Violation::new(CloseCode::UnknownEdge, "revoked", format!("edge {} is no longer on the allow-list", self.edge)))
@@ -278,6 +329,12 @@ impl Session {
         let permanent = |reason, message: String| Some(Verdict::Refuse { reason, retry_after: Duration::ZERO, message });
         if allowed.may_carry(&self.edge, &header.tenant) != Some(true) {
             return permanent(NackReason::TenantNotAllowed, format!("edge {} may not carry tenant {}", self.edge, header.tenant));
+        }
+        if header.rows == 0 || header.id.seq == Seq(u64::MAX) {
+            return permanent(NackReason::Malformed, format!("batch {} of {} rows: no batch is like this", header.id.seq, header.rows));
+        }
+        if header.rows > MAX_ROWS {
+            return permanent(NackReason::TooLarge, format!("{} rows: at most {MAX_ROWS} are taken", header.rows));
         }
         if header.payload_len > self.limits.max_batch {
             return permanent(
@@ -296,6 +353,12 @@ impl Session {
         }
         None
     }
+}
+
+/// What a batch is charged to its tenant's ceiling, in bytes: no header makes it cheaper than what crosses the link.
+#[must_use]
+pub fn charge(header: &BatchHeader) -> u64 {
+    header.raw_bytes.max(u64::from(header.payload_len))
 }
 
 /// What a batch counts against the credit, in bytes.

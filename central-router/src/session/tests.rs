@@ -45,8 +45,13 @@ impl Fixture {
         fixture
     }
 
+    fn allowed_are(&mut self, yaml: &str) {
+        std::fs::write(&self.path, yaml).unwrap();
+        self.allowed.refresh();
+    }
+
     fn hello(&mut self, hello: &Hello) -> Result<Welcome, Violation> {
-        self.session.hello(hello, &mut self.book)
+        self.session.hello(hello, &self.allowed, &mut self.book)
     }
 
     fn judge(&mut self, header: &BatchHeader) -> Result<Verdict, Violation> {
@@ -126,6 +131,9 @@ fn permanent_refusals_are_permanent() {
     for (bad, reason) in [
         (BatchHeader { tenant: tenant("beta"), ..batch(9) }, NackReason::TenantNotAllowed),
         (BatchHeader { payload_len: 10_001, ..batch(9) }, NackReason::TooLarge),
+        (BatchHeader { rows: 0, ..batch(9) }, NackReason::Malformed),
+        (BatchHeader { rows: u32::MAX, ..batch(9) }, NackReason::TooLarge),
+        (batch(u64::MAX), NackReason::Malformed),
         (BatchHeader { encoding: 999, ..batch(9) }, NackReason::UnknownEncoding),
         (BatchHeader { signal: Signal::Profiles, ..batch(9) }, NackReason::UnknownEncoding),
     ] {
@@ -234,11 +242,9 @@ fn draining_takes_nothing_new() {
 #[test]
 fn revocation_reaches_live_connections() {
     let mut fixture = Fixture::welcomed();
-    std::fs::write(&fixture.path, "edges: {eu: {tenants: [another-tenant]}}").unwrap();
-    fixture.allowed.refresh();
+    fixture.allowed_are("edges: {eu: {tenants: [another-tenant]}}");
     assert_eq!(fixture.refusal(&batch(9)).0, NackReason::TenantNotAllowed);
-    std::fs::write(&fixture.path, "edges: {}").unwrap();
-    fixture.allowed.refresh();
+    fixture.allowed_are("edges: {}");
     assert_eq!(fixture.judge(&batch(9)).unwrap_err().code, CloseCode::UnknownEdge);
     assert_eq!(fixture.session.status(&Status::default(), &fixture.allowed, &mut fixture.book).unwrap_err().reason, "revoked");
 }
@@ -249,4 +255,34 @@ fn a_closed_session_holds_no_spool() {
     let mut fixture = Fixture::welcomed();
     fixture.session.close(&mut fixture.book);
     assert_eq!(fixture.judge(&batch(9)).unwrap_err().reason, "undeclared_spool");
+}
+
+/// Status once a second is heard for ever, a minute of them at once too; a flood is not.
+#[test]
+fn a_flood_of_messages_is_a_violation() {
+    let mut fixture = Fixture::new();
+    let start = fixture.now;
+    for second in 0..1_000 {
+        fixture.session.spoke(start + Duration::from_secs(second)).unwrap();
+    }
+    let late = start + Duration::from_secs(1_060);
+    let heard = (0..1_000).take_while(|_| fixture.session.spoke(late).is_ok()).count();
+    assert_eq!(heard, MAX_MESSAGES as usize);
+    let refused = fixture.session.spoke(late).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (CloseCode::TooLarge, "control_flood"));
+}
+
+/// A Hello that names another edge's spool is refused, and the spool stays as it was; the owner learns how far it was seen.
+#[test]
+fn another_edges_spool_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.allowed_are("edges: {eu: {tenants: [acme]}, us: {tenants: [acme]}}");
+    let us = EdgeName::new("us").unwrap();
+    fixture.book.dedup_mut().connect(&us, SpoolId([1; 16]), 0, |_| true).unwrap();
+    let refused = fixture.hello(&hello()).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (CloseCode::UnknownEdge, "foreign_spool"));
+    fixture.book.journalled(Seq(1), &batch(41));
+    let mut owner = Session::new(us, fixture.session.limits.clone());
+    let welcome = owner.hello(&Hello { edge: "us".to_owned(), ..hello() }, &fixture.allowed, &mut fixture.book).unwrap();
+    assert_eq!(welcome.spools, [SpoolSeen { spool: vec![1; 16], next: 42 }]);
 }

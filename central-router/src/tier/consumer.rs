@@ -3,23 +3,27 @@
 //! What decides is apart: [`Pacer`] when a unit is due, [`Backoff`] how long to wait after a refusal. The loop around them reads,
 //! decodes on a blocking thread, and never gives up: a tier that is down keeps its cursor and its records stay on the journal.
 //!
-//! A record that is damaged or does not decode is counted, put aside, and passed over.
+//! A record that is damaged or does not decode is counted, put aside, and passed over. So is a unit whose write panics
+//! [`MAX_PANICS`] times: what panics once may be a state of the tier, what panics each time is a fault that the unit meets.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use federation_proto::identity::Seq;
-use federation_proto::ledger::{Ledger, TierTerms};
+use federation_proto::ledger::{Ledger, Reason, TierTerms};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
 
 use super::load::{Cut, Loaded, load};
-use super::{Pace, Tier, Unfinished, Write};
+use super::{Delivered, Pace, Tier, Unfinished, Unit, Write};
 use crate::journal::Journal;
 use crate::journal::book::{Plan, Planned};
 use crate::quarantine::Quarantine;
+use crate::supervise::{self, survive};
 
+/// Panics of the tier while it writes one unit, after which the unit is put aside.
+pub const MAX_PANICS: u32 = 3;
 /// How often a unit that grows is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -202,37 +206,65 @@ impl Consumer {
     /// Writes a unit, however long it takes, and moves the cursor. False: stop.
     async fn deliver(&mut self, plan: Plan, cut: Cut, backoff: &mut Backoff) -> bool {
         let Some(loaded) = self.load(plan, cut, backoff).await else { return false };
-        let range = &loaded.unit.range;
         let started = now();
-        let mut outcome = loaded.outcome;
-        loop {
-            match self.tier.write(Arc::clone(&loaded.unit)).await {
-                Ok(delivered) => {
-                    outcome.add(&delivered);
-                    break;
-                }
-                Err(Write::Reject { reason, why }) => {
-                    tracing::error!(tier = self.name, first = range.start(), last = range.end(), why, "a unit was refused for good");
-                    for batch in &loaded.unit.batches {
-                        *outcome.account(&batch.tenant, batch.signal).rejected.entry(reason).or_default() += batch.columns.rows() as u64;
-                    }
-                    break;
-                }
-                Err(error) => {
-                    if !self.wait_after(backoff, &error).await {
-                        return false;
-                    }
-                }
-            }
-        }
+        let Some(mut outcome) = self.write(&loaded.unit, backoff).await else { return false };
+        outcome.add(&loaded.outcome);
         backoff.reset();
-        metrics::histogram!("tributary_router_tier_write_seconds", "tier" => self.name.clone())
+        let tier = || self.name.clone();
+        metrics::histogram!("tributary_router_tier_write_seconds", "tier" => tier())
             .record(now().saturating_duration_since(started).as_secs_f64());
         for (_, signal, terms) in outcome.iter() {
-            metrics::counter!("tributary_router_tier_rows_total", "tier" => self.name.clone(), "signal" => signal.as_str())
-                .increment(terms.delivered);
+            metrics::counter!("tributary_router_tier_rows_total", "tier" => tier(), "signal" => signal.as_str()).increment(terms.delivered);
+            for (reason, &rows) in &terms.rejected {
+                metrics::counter!("tributary_router_rejected_rows_total", "tier" => tier(), "reason" => reason.as_str()).increment(rows);
+            }
         }
-        self.settle(range, outcome, backoff).await
+        self.settle(&loaded.unit.range, outcome, backoff).await
+    }
+
+    /// Has the tier write a unit, however long it takes, and says what became of it. `None`: stop.
+    async fn write(&mut self, unit: &Arc<Unit>, backoff: &mut Backoff) -> Option<Delivered> {
+        let mut panics = 0;
+        loop {
+            let error = match survive(self.tier.write(Arc::clone(unit))).await {
+                Ok(Ok(delivered)) => return Some(delivered),
+                Ok(Err(Write::Reject { reason, why })) => {
+                    tracing::error!(tier = self.name, unit = unit.name(), why, "a unit was refused for good");
+                    return Some(rejected(unit, reason));
+                }
+                Ok(Err(error)) => error,
+                Err(panic) => {
+                    supervise::count(&format!("tier_{}_write", self.name), &panic);
+                    panics += 1;
+                    if panics >= MAX_PANICS {
+                        self.put_aside(unit).await;
+                        return Some(rejected(unit, Reason::Unwritable));
+                    }
+                    Write::Retry { after: Duration::ZERO, why: panic.to_string() }
+                }
+            };
+            if !self.wait_after(backoff, &error).await {
+                return None;
+            }
+        }
+    }
+
+    /// Keeps the batches of a unit that cannot be written for a person.
+    async fn put_aside(&self, unit: &Arc<Unit>) {
+        let (journal, quarantine, kept) = (self.journal.clone(), Arc::clone(&self.quarantine), Arc::clone(unit));
+        let keep = move || {
+            let keep = |seq: u64| {
+                let record = journal.read(Seq(seq)).map_err(|error| error.to_string())?;
+                quarantine.keep(journal.id(), seq, &record.meta, &record.payload).map_err(|error| error.to_string())
+            };
+            kept.batches.iter().map(|batch| keep(batch.seq)).collect::<Result<Vec<_>, String>>()
+        };
+        let tier = &self.name;
+        match tokio::task::spawn_blocking(keep).await {
+            Ok(Ok(_)) => tracing::error!(tier, unit = unit.name(), "a unit that cannot be written is in the quarantine"),
+            Ok(Err(why)) => tracing::error!(tier, unit = unit.name(), why, "a unit that cannot be written is not all in the quarantine"),
+            Err(error) => tracing::error!(tier, unit = unit.name(), %error, "a unit that cannot be written is not in the quarantine"),
+        }
     }
 
     /// Moves the cursor, durably. False: stop.
@@ -292,6 +324,14 @@ impl Consumer {
     }
 }
 
+fn rejected(unit: &Unit, reason: Reason) -> Delivered {
+    let mut outcome = Delivered::default();
+    for batch in &unit.batches {
+        *outcome.account(&batch.tenant, batch.signal).rejected.entry(reason).or_default() += batch.columns.rows() as u64;
+    }
+    outcome
+}
+
 fn headers_as(batches: &[Planned], count: impl Fn(&mut TierTerms, u64)) -> Ledger<TierTerms> {
     let mut outcome = Ledger::default();
     for planned in batches {
@@ -321,6 +361,7 @@ pub fn describe_metrics() {
     );
     describe_counter!("tributary_router_tier_rows_total", Unit::Count, "Rows that a tier confirmed");
     describe_counter!("tributary_router_tier_retries_total", Unit::Count, "Refusals that are tried again");
+    describe_counter!("tributary_router_rejected_rows_total", Unit::Count, "Rows that a tier refused for good, by tier and reason");
     describe_counter!("tributary_router_dropped_rows_total", Unit::Count, "Rows that could not be offered to a tier, by reason");
 }
 

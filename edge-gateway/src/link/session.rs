@@ -176,6 +176,7 @@ impl<'a> Session<'a> {
         if !welcome.encodings.contains(&u32::from(ENCODING)) {
             return Err((CloseCode::Version, format!("the router cannot read encoding {ENCODING}: update it first")));
         }
+        self.not_put_back(welcome)?;
         self.welcomed = true;
         let max_batch_bytes = if welcome.max_batch_bytes > 0 { u64::from(welcome.max_batch_bytes) } else { u64::MAX };
         self.shared.shipper.lock().connected(welcome.credit_bytes, max_batch_bytes);
@@ -188,6 +189,24 @@ impl<'a> Session<'a> {
         metrics::gauge!("tributary_edge_link_up").set(1.0);
         metrics::counter!("tributary_edge_connections_total").increment(1);
         Ok(())
+    }
+
+    /// A router that has seen numbers which this spool has not given yet: the disk was put back to an older image. What is named from here
+    /// on the router would take for what was named so before, and ack it unread. So nothing is shipped; it stays on the disk.
+    fn not_put_back(&self, welcome: &Welcome) -> Result<(), (CloseCode, String)> {
+        let spool = self.shared.spool_id;
+        let seen = welcome.spools.iter().find(|seen| seen.spool == spool.0).map_or(0, |seen| seen.next);
+        let next = self.shared.spool.with(|log| log.next_seq());
+        if seen <= next.0 {
+            return Ok(());
+        }
+        let router = &welcome.router;
+        let why = format!(
+            "router {router} has seen batches of spool {spool} up to {seen}, which has named none from {next} on: data_dir is an older \
+             copy of itself. Stop this edge and move data_dir/spool and data_dir/spool-index away: a new spool gets a new id"
+        );
+        tracing::error!(why, "nothing is shipped");
+        Err((CloseCode::Internal, why))
     }
 
     fn hear(&mut self, message: RouterMessage) -> Result<(), (CloseCode, String)> {

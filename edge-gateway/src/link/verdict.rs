@@ -112,6 +112,7 @@ fn dropped(reason: NackReason) -> Reason {
         NackReason::TenantNotAllowed => Reason::TenantNotAllowed,
         NackReason::TooLarge => Reason::TooLarge,
         NackReason::UnknownEncoding => Reason::UnknownEncoding,
+        NackReason::Malformed => Reason::Malformed,
         NackReason::Unspecified | NackReason::OverQuota | NackReason::JournalFull | NackReason::Again | NackReason::Draining => {
             Reason::Unreachable
         }

@@ -204,3 +204,20 @@ async fn the_name_must_be_the_certificates() {
     let error = Edge::start(other).await.unwrap_err();
     assert!(matches!(error, RunError::Name { .. }) && error.to_string().contains("spiffe://tributary/edge/eu-1"), "{error}");
 }
+
+/// An edge whose disk was put back to an older copy ships nothing to a router that has seen more of its spool: what it would name now
+/// would pass for what it named then. It says so, with the remedy, and keeps what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_was_put_back_ships_nothing() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let router = Router::that_has_seen(1_000, &pki, Arc::new(|_, _| Answer::Ack));
+    let edge = Edge::start(config(&pki, data.path(), router.address, RECEIVE)).await.unwrap();
+    assert_eq!(post_logs(&edge, 0..50).await, 200);
+    eventually("the reason is shown", || {
+        edge.ledger()["link"]["error"].as_str().is_some_and(|why| why.contains("up to 1000") && why.contains("move data_dir/spool"))
+    })
+    .await;
+    assert_eq!(router.seen.lock().arrivals, 0);
+    assert_eq!(account(&edge.ledger(), "shared", "logs")["queued"], 50);
+    stop(edge).await;
+}

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use federation_proto::codec::{DecodeLimits, Decoder, ENCODING};
 use federation_proto::columns::{Columns, Value};
-use federation_proto::control::{Ack, EdgeMessage, Hello, Nack, NackReason, RouterMessage, SeqRange, Status, Welcome, edge_message};
+use federation_proto::control::{
+    Ack, EdgeMessage, Hello, Nack, NackReason, RouterMessage, SeqRange, SpoolSeen, Status, Welcome, edge_message,
+};
 use federation_proto::frame::{ALPN, ControlDecoder, encode_control};
 use federation_proto::header::{BatchHeader, HEADER_PREFIX, header_len};
 use federation_proto::identity::{BatchId, Class};
@@ -50,18 +52,25 @@ pub(crate) struct Seen {
 pub(crate) struct Router {
     pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Mutex<Seen>>,
+    /// How far it says that it has seen any spool.
+    spool_seen: u64,
     endpoint: Endpoint,
 }
 
 impl Router {
     pub(crate) fn start(pki: &Pki, script: Script) -> Self {
+        Self::that_has_seen(0, pki, script)
+    }
+
+    /// A router that says it has seen all spools up to that number.
+    pub(crate) fn that_has_seen(spool_seen: u64, pki: &Pki, script: Script) -> Self {
         let tls = pki.router.server_config(&[ALPN]).unwrap();
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         let mut transport = quinn::TransportConfig::default();
         transport.max_concurrent_uni_streams(STREAMS.into());
         server.transport_config(Arc::new(transport));
         let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
-        let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), endpoint: endpoint.clone() };
+        let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), spool_seen, endpoint: endpoint.clone() };
         let serving = router.clone();
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -99,6 +108,7 @@ impl Router {
             while let Some(message) = decoder.next_message().unwrap() {
                 match message.kind {
                     Some(edge_message::Kind::Hello(hello)) => {
+                        let spools = hello.spools.iter().map(|own| SpoolSeen { spool: own.spool.clone(), next: self.spool_seen }).collect();
                         self.seen.lock().hellos.push(hello);
                         let welcome = Welcome {
                             protocol: 1,
@@ -106,6 +116,7 @@ impl Router {
                             encodings: vec![u32::from(ENCODING)],
                             credit_bytes: 64 << 20,
                             max_batch_bytes: 16 << 20,
+                            spools,
                         };
                         say.send(welcome.into()).await.unwrap();
                     }

@@ -19,10 +19,15 @@ pub struct DecodeLimits {
     pub max_text_bytes: usize,
 }
 
+impl DecodeLimits {
+    /// Most rows by default: what a batch with more would cost is not worth finding out.
+    pub const MAX_ROWS: u32 = 1 << 20;
+}
+
 impl Default for DecodeLimits {
     /// 64 MiB decompressed, a million rows, 256 MiB of columns, 256 MiB of text.
     fn default() -> Self {
-        Self { max_raw_bytes: 64 << 20, max_rows: 1 << 20, max_memory_bytes: 256 << 20, max_text_bytes: 256 << 20 }
+        Self { max_raw_bytes: 64 << 20, max_rows: Self::MAX_ROWS, max_memory_bytes: 256 << 20, max_text_bytes: 256 << 20 }
     }
 }
 

@@ -56,6 +56,7 @@ enum Next {
     Take,
     Refuse,
     Reject,
+    Panic,
 }
 
 /// A tier that follows a script, then takes everything, and remembers what it took.
@@ -87,6 +88,7 @@ impl Tier for Scripted {
                     Ok(delivered)
                 }
                 Next::Refuse => Err(Write::Retry { after: Duration::from_secs(3), why: "down".to_owned() }),
+                Next::Panic => panic!("a bug in the writer"),
                 Next::Reject => Err(Write::Reject { reason: Reason::TooLarge, why: "too large".to_owned() }),
             }
         })
@@ -266,5 +268,27 @@ async fn understated_batches_come_one_at_a_time() {
         consumer.run().await;
         assert_eq!(taken.lock().len(), units, "{raw_bytes} raw bytes, begun: {begun}");
         assert_eq!((bench.terms(0).delivered, bench.terms(0).journalled), (4, 4));
+    }
+}
+
+/// A tier that panics once writes the unit after all; a unit at which it panics each time is counted, kept for a person, and passed
+/// over, and what comes behind it is delivered.
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_panics_each_time_is_put_aside() {
+    for (panics, taken, delivered, kept) in [(1, 2, 6, 0), (MAX_PANICS, 1, 2, 2)] {
+        let bench = Bench::new(&["t0"]);
+        bench.put_logs(0..=2);
+        let (consumer, units) = bench.consumer(0, &vec![Next::Panic; panics as usize]);
+        let running = tokio::spawn(consumer.run());
+        while bench.journal.book().cursor(0) != Some(Seq(3)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bench.flush.request();
+        running.await.unwrap();
+        let terms = bench.terms(0);
+        assert_eq!((units.lock().len(), terms.delivered, terms.journalled), (taken, delivered, 6), "{panics} panics");
+        assert_eq!(terms.rejected.get(&Reason::Unwritable).copied().unwrap_or(0), 6 - delivered);
+        let files = std::fs::read_dir(bench.dir.path().join("quarantine")).map_or(0, Iterator::count);
+        assert_eq!(files, kept);
     }
 }

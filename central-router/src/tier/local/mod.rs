@@ -17,7 +17,9 @@ pub mod tables;
 mod weight;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +28,17 @@ use federation_proto::ledger::Reason;
 use parquet::basic::ZstdLevel;
 use serde::Deserialize;
 use service::config::{ByteSize, Invalid, Span};
+use tokio::task::JoinError;
 
-use self::disk::{Disk, OsDisk};
+use self::disk::{Disk, DiskFile, OsDisk};
 use self::manifest::{Manifest, Manifests};
 use self::partition::{Partition, RowRef};
+use self::tables::Table;
 use self::writer::WriteError;
 pub use self::writer::{CHUNK_BYTES, CHUNK_ROWS, ROW_GROUP_BYTES};
 use super::{Delivered, Pace, Tier, TierOpenError, Unfinished, Unit, UnitBatch, Write, Writing};
 use crate::journal::book::UnitLimits;
+use crate::supervise::{self, Panicked};
 
 /// The least wait after the disk failed.
 const RETRY_DISK: Duration = Duration::from_secs(1);
@@ -109,6 +114,8 @@ struct Shared {
     path: PathBuf,
     journal: [u8; 16],
     level: ZstdLevel,
+    /// What writes a file: [`writer::write`], but for tests of its faults.
+    write_with: fn(Box<dyn DiskFile>, Table, &[RowRef], &[UnitBatch], ZstdLevel) -> Result<(), WriteError>,
 }
 
 impl LocalTier {
@@ -130,7 +137,7 @@ impl LocalTier {
             .map_err(|error| failed(format!("cannot be made: {error}; set `path` to a directory that this user may write")))?;
         let level = ZstdLevel::try_new(config.zstd_level).map_err(|error| failed(error.to_string()))?;
         let limits = UnitLimits { rows: config.flush_rows, raw_bytes: config.flush_bytes.0 };
-        let shared = Shared { disk, path: config.path.clone(), journal, level };
+        let shared = Shared { disk, path: config.path.clone(), journal, level, write_with: writer::write };
         Ok(Self { shared: Arc::new(shared), pace: Pace { interval: config.flush_interval.0, limits } })
     }
 
@@ -156,8 +163,12 @@ impl Tier for LocalTier {
     fn write(&mut self, unit: Arc<Unit>) -> Writing<'_> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let written = tokio::task::spawn_blocking(move || shared.write(&unit)).await;
-            written.unwrap_or_else(|error| Err(Write::Retry { after: RETRY_DISK, why: format!("the writer failed: {error}") }))
+            match tokio::task::spawn_blocking(move || shared.write(&unit)).await.map_err(JoinError::try_into_panic) {
+                Ok(written) => written,
+                // For the consumer to count.
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                Err(Err(error)) => Err(Write::Retry { after: RETRY_DISK, why: format!("the writer failed: {error}") }),
+            }
         })
     }
 }
@@ -174,10 +185,15 @@ impl Shared {
         self.declare(unit, paths).map_err(|error| disk_failed(&self.path, &error))?;
         let mut delivered = Delivered::default();
         for (partition, rows) in &files {
-            self.write_file(partition, rows, &unit.batches, &name)?;
+            let unwritable = self.write_file(partition, rows, &unit.batches, &name)?;
             for row in rows {
                 let batch = &unit.batches[row.batch as usize];
-                delivered.account(&batch.tenant, batch.signal).delivered += 1;
+                let terms = delivered.account(&batch.tenant, batch.signal);
+                if unwritable.contains(&row.batch) {
+                    *terms.rejected.entry(Reason::Unwritable).or_default() += 1;
+                } else {
+                    terms.delivered += 1;
+                }
             }
         }
         metrics::counter!("tributary_router_local_files_total").increment(files.len() as u64);
@@ -198,20 +214,73 @@ impl Shared {
         manifests.write(&Manifest::new(self.journal, &unit.range, files))
     }
 
-    fn write_file(&self, partition: &Partition, rows: &[RowRef], batches: &[UnitBatch], name: &str) -> Result<(), Write> {
-        let dir = self.path.join(partition.dir());
-        let path = dir.join(name);
-        let beside = dir.join(format!("{name}.tmp"));
-        let written = self.disk.make_dir(&dir).map_err(WriteError::Disk).and_then(|()| {
-            let file = self.disk.create(&beside)?;
-            writer::write(file, partition.table, rows, batches, self.level)?;
-            self.disk.rename(&beside, &path)?;
-            Ok(self.disk.sync_dir(&dir)?)
-        });
-        written.map_err(|error| match error {
-            WriteError::Disk(error) => disk_failed(&path, &error),
-            WriteError::Data(why) => Write::Reject { reason: Reason::Overflow, why: format!("{}: {why}", path.display()) },
+    /// Writes one file. What cannot be written costs no more than the batches that it is in: they are left out, and given back.
+    fn write_file(&self, partition: &Partition, rows: &[RowRef], batches: &[UnitBatch], name: &str) -> Result<BTreeSet<u32>, Write> {
+        let path = self.path.join(partition.dir()).join(name);
+        let mut left_out = BTreeSet::new();
+        loop {
+            let rest: Vec<RowRef> = rows.iter().filter(|row| !left_out.contains(&row.batch)).copied().collect();
+            if rest.is_empty() {
+                return Ok(left_out);
+            }
+            let why = match self.try_file(&path, partition.table, &rest, batches) {
+                Ok(()) => return Ok(left_out),
+                Err(WriteError::Disk(error)) => return Err(disk_failed(&path, &error)),
+                Err(WriteError::Data(why)) => why,
+            };
+            let mut faulty: BTreeSet<u32> = rest.iter().map(|row| row.batch).collect();
+            let all = faulty.len();
+            faulty.retain(|&batch| self.is_faulty(partition.table, &rest, batches, batch));
+            if faulty.is_empty() {
+                // Each is well alone, together they are not: no batch is to blame, and none gets in.
+                faulty = rest.iter().map(|row| row.batch).collect();
+            }
+            tracing::error!(path = %path.display(), why, batches = faulty.len(), of = all, "batches that cannot be written are left out");
+            left_out.extend(faulty);
+        }
+    }
+
+    fn is_faulty(&self, table: Table, rows: &[RowRef], batches: &[UnitBatch], batch: u32) -> bool {
+        let own: Vec<RowRef> = rows.iter().filter(|row| row.batch == batch).copied().collect();
+        self.write_rows(Box::new(Nowhere), table, &own, batches).is_err()
+    }
+
+    fn try_file(&self, path: &Path, table: Table, rows: &[RowRef], batches: &[UnitBatch]) -> Result<(), WriteError> {
+        let dir = path.parent().unwrap_or(&self.path);
+        let beside = path.with_extension("parquet.tmp");
+        self.disk.make_dir(dir)?;
+        self.write_rows(self.disk.create(&beside)?, table, rows, batches)?;
+        self.disk.rename(&beside, path)?;
+        Ok(self.disk.sync_dir(dir)?)
+    }
+
+    /// A panic of the writer is a fault of the rows, as any other that trying again does not mend.
+    fn write_rows(&self, file: Box<dyn DiskFile>, table: Table, rows: &[RowRef], batches: &[UnitBatch]) -> Result<(), WriteError> {
+        let write = || (self.write_with)(file, table, rows, batches, self.level);
+        std::panic::catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| {
+            let panic = Panicked(supervise::words(panic.as_ref()));
+            supervise::count("local_writer", &panic);
+            Err(WriteError::Data(panic.to_string()))
         })
+    }
+}
+
+/// Takes everything and keeps nothing: to see whether rows can be written at all.
+struct Nowhere;
+
+impl io::Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for Nowhere {
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -257,3 +257,40 @@ fn a_real_directory_holds_whole_files_only() {
         io::ErrorKind::InvalidData
     );
 }
+
+/// Fails at, or panics over, rows whose bodies say so.
+fn faulty_writer(
+    file: Box<dyn DiskFile>,
+    table: Table,
+    rows: &[RowRef],
+    batches: &[UnitBatch],
+    level: ZstdLevel,
+) -> Result<(), WriteError> {
+    for row in rows {
+        match batches[row.batch as usize].seq {
+            2 => return Err(WriteError::Data("an offset overflows".to_owned())),
+            4 => panic!("a bug in the writer"),
+            _ => {}
+        }
+    }
+    writer::write(file, table, rows, batches, level)
+}
+
+/// A batch that cannot be written, or at which the writer panics, costs its own rows and no other's, of its tenant or another; that is
+/// the same at every attempt.
+#[test]
+fn a_batch_that_cannot_be_written_is_left_out_alone() {
+    let disk = SimDisk::default();
+    let mut tier = LocalTier::on_disk(Box::new(disk.clone()), &config("/p"), JOURNAL).unwrap();
+    Arc::get_mut(&mut tier.shared).unwrap().write_with = faulty_writer;
+    for _ in 0..2 {
+        let outcome = tier.write_now(&unit(0..=5)).unwrap();
+        let terms = |name: &str| outcome.iter().find(|(tenant, ..)| tenant.as_str() == name).map(|(.., terms)| terms.clone()).unwrap();
+        let (acme, beta) = (terms("acme"), terms("beta"));
+        assert_eq!((acme.delivered, acme.rejected.get(&Reason::Unwritable)), (2, Some(&4)));
+        assert_eq!((beta.delivered, beta.rejected.is_empty()), (6, true));
+        let mut bodies: Vec<String> = read_back(&disk.files()).into_iter().map(|(_, body)| body).collect();
+        bodies.sort();
+        assert_eq!(bodies, ["0a", "0b", "1a", "1b", "3a", "3b", "5a", "5b"]);
+    }
+}

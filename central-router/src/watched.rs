@@ -1,0 +1,109 @@
+//! What files say, kept up with them: the allow-list, the router's own certificate.
+//!
+//! The files are read again when the modification time or length of one of them changes. Files that cannot be read or used change
+//! nothing: what was read before stays in force, and why is said once for each state of the files.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// When and how large a file was: a change of either means to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+}
+
+/// What looking at the files brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// They are as they were when last looked at.
+    Same,
+    /// They changed, and say what is in force.
+    Confirmed,
+    /// What they say now is in force.
+    Changed,
+    /// They are of no use; what was in force stays.
+    Kept(String),
+}
+
+type Read<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
+
+/// See the module.
+pub struct Watched<T> {
+    paths: Vec<PathBuf>,
+    read: Read<T>,
+    is_same: fn(&T, &T) -> bool,
+    current: ArcSwap<T>,
+    tried: Mutex<Option<Vec<Stamp>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl<T> Watched<T> {
+    /// Reads for the first time. `is_same` says whether a change of the files is one of what they say.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn open<E: Display>(
+        paths: Vec<PathBuf>,
+        read: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+        is_same: fn(&T, &T) -> bool,
+    ) -> Result<Self, E> {
+        let tried = stamps(&paths).ok();
+        let first = read()?;
+        let read = Box::new(move || read().map_err(|error| error.to_string()));
+        Ok(Self { paths, read, is_same, current: ArcSwap::from_pointee(first), tried: Mutex::new(tried), changes: watch::Sender::new(0) })
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    /// Changes whenever something else comes in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Reads again if a file changed since the last look.
+    pub fn refresh(&self) -> Refresh {
+        let mut tried = self.tried.lock();
+        let now = match stamps(&self.paths) {
+            Ok(now) => now,
+            Err(why) => {
+                *tried = None;
+                return Refresh::Kept(format!("{why}; what was read before stays in force"));
+            }
+        };
+        if tried.as_ref() == Some(&now) {
+            return Refresh::Same;
+        }
+        *tried = Some(now);
+        match (self.read)() {
+            Ok(read) if (self.is_same)(&read, &self.current.load()) => Refresh::Confirmed,
+            Ok(read) => {
+                self.current.store(Arc::new(read));
+                self.changes.send_modify(|changes| *changes += 1);
+                Refresh::Changed
+            }
+            Err(why) => Refresh::Kept(format!("{why}; what was read before stays in force")),
+        }
+    }
+}
+
+fn stamps(paths: &[PathBuf]) -> Result<Vec<Stamp>, String> {
+    let stamp = |path: &PathBuf| stamp(path).map_err(|error| format!("{}: {error}", path.display()));
+    paths.iter().map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(Stamp { modified: metadata.modified()?, bytes: metadata.len() })
+}

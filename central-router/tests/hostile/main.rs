@@ -1,0 +1,15 @@
+//! The router's borders, under a real router on loopback and edges written by hand: what an honest edge can rely on, and that nobody
+//! else can hurt it. Each case ends with a clear code or answer and a counted reason, and an honest edge goes on throughout.
+
+mod admin;
+mod batches;
+mod certificates;
+mod client;
+mod connections;
+mod control;
+mod disks;
+mod honest;
+mod site;
+#[path = "../../src/testing.rs"]
+#[expect(dead_code, reason = "the unit tests use the rest")]
+mod testing;
