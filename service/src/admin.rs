@@ -76,6 +76,7 @@ impl Admin {
     /// If the address cannot be bound.
     pub async fn bind(self) -> Result<BoundAdmin, AdminError> {
         readiness::describe_metrics();
+        server::describe_metrics();
         let listen = self.listen;
         let listener = TcpListener::bind(listen.addr()).await.map_err(|error| AdminError { listen, error })?;
         let local_addr = listener.local_addr().map_err(|error| AdminError { listen, error })?;

@@ -172,9 +172,11 @@ impl Link {
                 }
             }
             if welcomed {
-                let within = decoder.is_within();
-                due =
-                    due.filter(|_| within && !whole).or_else(|| within.then(|| tokio::time::Instant::now() + self.shared.timeouts.header));
+                due = match due {
+                    _ if !decoder.is_within() => None,
+                    Some(due) if !whole => Some(due),
+                    Some(_) | None => Some(tokio::time::Instant::now() + self.shared.timeouts.header),
+                };
             }
         }
     }

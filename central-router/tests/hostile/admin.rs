@@ -26,6 +26,7 @@ async fn noise_and_half_requests_keep_nobody_out() {
         let _ = stream.read_to_end(&mut answer).await;
         assert!(!answer.starts_with(b"HTTP/1.1 200"));
     }
+    up.counted("tributary_service_admin_ended_total", &["reason=\"malformed\""]).await;
     assert_eq!(up.get("/readyz").await.0, 200);
     site.connect(&up, "eu").await.goes_on("eu", 0).await;
     drop(open);

@@ -28,6 +28,7 @@ const MAX_HEADERS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may stay.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+const ENDED: &str = "tributary_service_admin_ended_total";
 /// How long a begun request may take to end at shutdown, or at the end of the lifetime.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -60,11 +61,30 @@ async fn connection(stream: TcpStream, routes: Router, shutdown: Shutdown) {
             served.as_mut().graceful_shutdown();
             match tokio::time::timeout(GRACE, served).await {
                 Ok(ended) => ended,
-                Err(_) => return,
+                Err(_) => return count("lifetime"),
             }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "admin: a connection ended early");
+        count(match () {
+            () if error.is_timeout() => "head_timeout",
+            () if error.is_parse() => "malformed",
+            () if error.is_incomplete_message() => "incomplete",
+            () => "lost",
+        });
     }
+}
+
+fn count(reason: &'static str) {
+    metrics::counter!(ENDED, "reason" => reason).increment(1);
+}
+
+/// Declares this module's metrics.
+pub(super) fn describe_metrics() {
+    metrics::describe_counter!(
+        ENDED,
+        metrics::Unit::Count,
+        "Connections of the admin endpoint that ended before their request did, by reason"
+    );
 }

@@ -150,6 +150,24 @@ async fn a_stalled_connection_is_closed() {
     }
 }
 
+/// Half requests that take all places delay the next question by no more than a head may take, and are counted.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_half_requests_is_outlasted() {
+    let admin = start(Router::new()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..server::MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(admin.addr).await.expect("connects");
+        stream.write_all(b"GET / HT").await.expect("sends");
+        crowd.push(stream);
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(get(admin.addr, "/healthz").await.0, 200);
+    assert!(begun.elapsed().as_secs() <= 11, "{:?}", begun.elapsed());
+    let (_, _, metrics) = get(admin.addr, "/metrics").await;
+    assert!(metrics.contains("tributary_service_admin_ended_total{reason=\"head_timeout\"}"), "{metrics}");
+    drop(crowd);
+}
+
 /// At shutdown a begun request is answered, an idle connection closed, and the address given up.
 #[tokio::test]
 async fn shutdown_finishes_what_was_begun() {

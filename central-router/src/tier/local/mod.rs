@@ -34,8 +34,8 @@ use self::disk::{Disk, DiskFile, OsDisk};
 use self::manifest::{Manifest, Manifests};
 use self::partition::{Partition, RowRef};
 use self::tables::Table;
-use self::writer::WriteError;
 pub use self::writer::{CHUNK_BYTES, CHUNK_ROWS, ROW_GROUP_BYTES};
+use self::writer::{WriteError, WriteRows};
 use super::{Delivered, Pace, Tier, TierOpenError, Unfinished, Unit, UnitBatch, Write, Writing};
 use crate::journal::book::UnitLimits;
 use crate::supervise::{self, Panicked};
@@ -115,7 +115,7 @@ struct Shared {
     journal: [u8; 16],
     level: ZstdLevel,
     /// What writes a file: [`writer::write`], but for tests of its faults.
-    write_with: fn(Box<dyn DiskFile>, Table, &[RowRef], &[UnitBatch], ZstdLevel) -> Result<(), WriteError>,
+    write_with: WriteRows,
 }
 
 impl LocalTier {

@@ -52,6 +52,9 @@ impl From<ParquetError> for WriteError {
     }
 }
 
+/// What writes a file.
+pub(super) type WriteRows = fn(Box<dyn DiskFile>, Table, &[RowRef], &[UnitBatch], ZstdLevel) -> Result<(), WriteError>;
+
 /// Writes the rows and syncs the file.
 pub(super) fn write(
     file: Box<dyn DiskFile>,
