@@ -8,14 +8,14 @@ use federation_proto::header::{BatchHeader, MAX_HEADER_LEN};
 use federation_proto::identity::{Seq, TenantId};
 
 use crate::client::{batch, bodies};
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 /// Each header or payload that breaks a rule ends the connection that sent it, with its code, counted; another edge's goes on, and
 /// nothing of it is journalled.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_broken_rule_has_its_code() {
     use CloseCode::{Malformed, Timeout};
-    let site = Site::new("timeouts: {header: 300ms}\n");
+    let site = Site::new("timeouts: {header: 1s}\n");
     let up = site.start().await;
     let mut honest = site.connect(&up, "us").await;
     let (good, payload) = batch("eu", 0, "acme");
@@ -131,7 +131,7 @@ async fn a_repeated_id_is_journalled_once() {
     .await;
     // What was nacked while its twin was written comes again.
     client.ship(&header, &payload).await;
-    while up.ledger().await["duplicates"]["batches"] == 0 {}
+    up.until("the last is a duplicate", || async { up.ledger().await["duplicates"]["batches"] != 0 }).await;
     up.stop().await;
     assert_eq!(site.bodies(), bodies("eu", [7]));
 }
@@ -140,7 +140,7 @@ async fn a_repeated_id_is_journalled_once() {
 /// its quota back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_payload_gives_back_what_it_held() {
-    let site = Site::new("timeouts: {payload: 300ms}\ntenants: {acme: {rate: 1KiB/s, burst: 8MiB}}\n");
+    let site = Site::new("timeouts: {payload: 500ms}\ntenants: {acme: {rate: 1KiB/s, burst: 8MiB}}\n");
     let up = site.start().await;
     for drips in [false, true] {
         let mut client = site.connect(&up, "us").await;
@@ -149,12 +149,15 @@ async fn a_stalled_payload_gives_back_what_it_held() {
         let mut stream = client.quic.open_uni().await.unwrap();
         stream.write_all(&large.encode()).await.unwrap();
         let mut drip = tokio::time::interval(Duration::from_millis(20));
-        let nack = loop {
-            tokio::select! {
-                nack = client.nack() => break nack,
-                _ = drip.tick(), if drips => drop(stream.write_all(&[0]).await),
+        let answered = async {
+            loop {
+                tokio::select! {
+                    nack = client.nack() => break nack,
+                    _ = drip.tick(), if drips => drop(stream.write_all(&[0]).await),
+                }
             }
         };
+        let nack = tokio::time::timeout(PATIENCE, answered).await.expect("it is given up");
         assert_eq!(nack.reason, i32::from(NackReason::Again), "{nack:?}");
         assert!(matches!(stream.stopped().await, Ok(Some(_))), "the rest is still wanted");
         assert_eq!(up.ledger().await["journal"]["in_flight_bytes"], 0);

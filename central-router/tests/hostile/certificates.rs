@@ -99,7 +99,8 @@ async fn only_good_certificates_get_in() {
 async fn expiry_reaches_live_connections() {
     let site = Site::new("");
     let up = site.start().await;
-    let short = Flaw { to: now() + Duration::from_secs(2), ..Flaw::none() };
+    // Long enough to connect and ship on a busy machine.
+    let short = Flaw { to: now() + Duration::from_secs(4), ..Flaw::none() };
     let identity = short.issue(site.path(), site.path(), &pki::edge_identity(site.path(), &edge("eu")).cert);
     let mut client = site.connect(&up, "eu").await;
     client.goes_on("eu", 0).await;

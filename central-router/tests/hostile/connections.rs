@@ -55,7 +55,7 @@ async fn initial_of(site: &Site) -> Vec<u8> {
 /// an edge gets in meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_handshakes_end_and_keep_nobody_out() {
-    let site = Site::new("timeouts: {hello: 300ms}\n");
+    let site = Site::new("timeouts: {hello: 1s}\n");
     let up = site.start().await;
     let mut sockets = Vec::new();
     for _ in 0..40 {
@@ -71,7 +71,7 @@ async fn half_open_handshakes_end_and_keep_nobody_out() {
 /// Who shakes hands and then says nothing, opens the control stream and says nothing whole, is closed for it in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_after_the_handshake_ends() {
-    let site = Site::new("timeouts: {hello: 200ms}\n");
+    let site = Site::new("timeouts: {hello: 500ms}\n");
     let up = site.start().await;
     let identity = pki::edge_identity(site.path(), &edge("eu"));
     let silent = Client::dial(up.ready.listen, &identity).await.unwrap();

@@ -45,7 +45,7 @@ impl Case {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_broken_rule_has_its_code() {
     use CloseCode::{Malformed, Timeout, TooLarge, UnknownEdge, Version};
-    let site = Site::new("timeouts: {hello: 300ms, header: 300ms}\n");
+    let site = Site::new("timeouts: {hello: 1s, header: 1s}\n");
     let up = site.start().await;
     let mut honest = site.connect(&up, "us").await;
     let greeting = || frame(hello("eu"));
