@@ -2,7 +2,7 @@
 //!
 //! Encoders keep their dictionaries and arenas from batch to batch of the same tenant and signal; a bounded number is kept.
 //!
-//! The threads give way to all others ([`priority`]): a batch can wait, a request cannot.
+//! The threads give way to all others ([`priority`]): a batch can wait, a request cannot. When they fall behind, one helps that does not.
 //!
 //! Bounds: closed batches wait here with their bodies, whose bytes the receivers' memory budget counts; encoded bytes on their way to
 //! disk are at most [`APPENDING_BYTES`] and one batch per thread, a worker waits beyond it.
@@ -29,6 +29,9 @@ use crate::spool::Stored;
 
 /// Encoded bytes on their way to disk.
 const APPENDING_BYTES: u64 = 32 << 20;
+/// Batches waiting from which on one more thread helps that does not give way: receivers that use up every core must not starve the
+/// encoders until memory is full.
+const RELIEF_FROM: usize = 3;
 /// Encoders kept between batches, over all tenants and signals.
 const KEPT_ENCODERS: usize = 64;
 
@@ -137,7 +140,7 @@ impl std::fmt::Debug for EncoderPool {
 }
 
 impl EncoderPool {
-    /// Starts `workers` threads.
+    /// Starts `workers` threads, and one that takes over when they fall behind.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -156,11 +159,20 @@ impl EncoderPool {
         });
         let pool = Self { shared, threads: Arc::default() };
         for number in 0..workers.max(1) {
-            let shared = Arc::clone(&pool.shared);
-            let thread = std::thread::Builder::new().name(format!("edge-encode-{number}")).spawn(move || shared.run())?;
-            pool.threads.lock().push(thread);
+            pool.start_thread(format!("edge-encode-{number}"), |shared| {
+                priority::give_way();
+                shared.run(1);
+            })?;
         }
+        pool.start_thread("edge-encode-relief".to_owned(), |shared| shared.run(RELIEF_FROM))?;
         Ok(pool)
+    }
+
+    fn start_thread(&self, name: String, work: fn(Arc<Shared>)) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(name).spawn(move || work(shared))?;
+        self.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Batches to encode and store. Does not wait.
@@ -200,9 +212,9 @@ impl EncoderPool {
 }
 
 impl Shared {
-    fn run(self: Arc<Self>) {
-        priority::give_way();
-        while let Some(closed) = self.next() {
+    /// Works whenever `least` batches wait.
+    fn run(self: Arc<Self>, least: usize) {
+        while let Some(closed) = self.next(least) {
             if self.custody.lock().is_stalled() {
                 self.custody.lock().let_go(&Sources::of(self.inbox_id, &closed.parts));
             } else {
@@ -213,13 +225,14 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<Closed> {
+    fn next(&self, least: usize) -> Option<Closed> {
         let mut work = self.work.lock();
         loop {
             if work.closed {
                 return None;
             }
             if work.appending_bytes < APPENDING_BYTES
+                && work.queue.len() >= least
                 && let Some(closed) = work.queue.pop_front()
             {
                 work.busy += 1;

@@ -2,7 +2,7 @@
 //! core would otherwise wait for its turn several times before its OK.
 
 /// Added to the thread's nice value. By Linux's weights it then gets about a tenth of a core for which others compete, and all that they
-/// leave: enough that receivers who use up the core are slowed by their memory budget, not by batches that are never made.
+/// leave. An unprivileged process cannot take it back.
 const NICER: i32 = 10;
 
 /// Lowers the priority of the calling thread, and of no other. Without it everything works, only less evenly.

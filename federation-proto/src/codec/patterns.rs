@@ -6,18 +6,19 @@
 //! 1 to 8 and 10 to 18 as 14 to 22. A string in which such a byte occurs has no pattern; tab and the ends of lines are none. A longer run of
 //! digits is several numbers; beyond [`MAX_NUMBERS`] digits stay in the pattern.
 
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, equal};
 use super::streams::{Kind, Streams};
 
 /// Numbers of one string.
 pub(crate) const MAX_NUMBERS: usize = 16;
 /// Digits of one number: ten to this power fits 64 bits.
 const MAX_DIGITS: usize = 18;
-/// Strings that tell whether the rest is worth the work, and the patterns that they may have.
-const SAMPLE: usize = 64;
-const SAMPLE_PATTERNS: usize = 16;
-/// Rows to a pattern, at least: fewer, and the dictionary eats up what the numbers save.
+/// A column may have so many patterns however short it is,
+const FREE_PATTERNS: usize = 16;
+/// and one more for so many rows: with more, the dictionary eats up what the numbers save.
 const ROWS_PER_PATTERN: usize = 16;
+/// Batches after which a column is tried again that had too many patterns.
+const RETRY: u32 = 64;
 /// The lowest byte planes of numbers that go with the near-random bytes.
 const NOISE: usize = 1;
 
@@ -37,12 +38,14 @@ pub(crate) fn mark(byte: u8) -> Option<usize> {
     }
 }
 
-/// Takes a string apart; false if it has no pattern.
-fn split(string: &[u8], pattern: &mut Vec<u8>, mut number: impl FnMut(usize, u64)) -> bool {
+/// Takes a string apart; false if it has no pattern. Then what was added to `numbers` is of no use.
+#[inline]
+fn split(string: &[u8], pattern: &mut Vec<u8>, numbers: &mut Vec<u64>) -> bool {
     pattern.clear();
-    let (mut at, mut literal, mut numbers) = (0, 0, 0);
+    let most = numbers.len() + MAX_NUMBERS;
+    let (mut at, mut literal) = (0, 0);
     while let Some(&byte) = string.get(at) {
-        if !byte.is_ascii_digit() || numbers == MAX_NUMBERS {
+        if !byte.is_ascii_digit() || numbers.len() == most {
             if mark(byte).is_some() {
                 return false;
             }
@@ -50,77 +53,97 @@ fn split(string: &[u8], pattern: &mut Vec<u8>, mut number: impl FnMut(usize, u64
             continue;
         }
         pattern.extend_from_slice(&string[literal..at]);
-        let mut value = 0u64;
-        let run = string[at..].iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit());
-        let digits = run.map(|digit| value = 10 * value + u64::from(digit - b'0')).count();
+        let (start, mut value) = (at, 0u64);
+        while let Some(digit @ b'0'..=b'9') = string.get(at)
+            && at - start < MAX_DIGITS
+        {
+            value = 10 * value + u64::from(digit - b'0');
+            at += 1;
+        }
+        let digits = at - start;
         pattern.push(if byte == b'0' && digits > 1 { fixed(digits) } else { 0 });
-        number(numbers, value);
-        numbers += 1;
-        at += digits;
+        numbers.push(value);
         literal = at;
     }
     pattern.extend_from_slice(&string[literal..]);
     true
 }
 
-/// The strings of a column, taken apart.
-#[derive(Default)]
+/// The strings of a column of one batch, taken apart as they come, while they are still in the cache.
+#[derive(Debug, Default)]
 pub(crate) struct Patterns {
     patterns: Dictionary,
-    codes: Vec<u32>,
-    /// The first number of each string that has one, the second, and so on.
-    numbers: Vec<Vec<u64>>,
+    /// Pattern and first number of each string.
+    rows: Vec<(u32, u32)>,
+    numbers: Vec<u64>,
+    /// This column has too many patterns, or text that has none; since so many batches.
+    given_up: Option<u32>,
+    scratch: Vec<u8>,
+    /// The pattern of the string before, and its code.
+    last: (Vec<u8>, u32),
 }
 
 impl Patterns {
-    /// `None` if they are better left as they are.
-    pub(crate) fn of<'a>(strings: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Self> {
-        let sample = Self::within(strings.clone().take(SAMPLE), SAMPLE_PATTERNS)?;
-        if sample.codes.len() < SAMPLE || sample.numbers.is_empty() {
-            return None;
-        }
-        let rows = strings.clone().count();
-        Self::within(strings, (rows / ROWS_PER_PATTERN).max(SAMPLE_PATTERNS))
+    /// Starts a batch.
+    pub(crate) fn begin(&mut self) {
+        self.given_up = self.given_up.map(|batches| batches + 1).filter(|&batches| batches < RETRY);
+        self.patterns.begin();
+        self.rows.clear();
+        self.numbers.clear();
     }
 
-    fn within<'a>(strings: impl Iterator<Item = &'a [u8]>, most: usize) -> Option<Self> {
-        let mut found = Self::default();
-        let (mut pattern, mut last) = (Vec::new(), (Vec::new(), None));
-        for string in strings {
-            let numbers = &mut found.numbers;
-            let whole = split(string, &mut pattern, |place, value| {
-                if place == numbers.len() {
-                    numbers.push(Vec::new());
-                }
-                numbers[place].push(value);
-            });
-            if !whole {
-                return None;
-            }
-            // Rows that resemble one another stand together.
-            let code = match last {
-                (ref before, Some(code)) if *before == pattern => code,
-                _ => found.patterns.code(&pattern),
-            };
-            last.0.clone_from(&pattern);
-            last.1 = Some(code);
-            found.codes.push(code);
-            if found.patterns.len() > most {
-                return None;
-            }
-        }
-        Some(found)
+    /// Bytes of memory held, used or not.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.patterns.held_bytes() + self.rows.capacity() * size_of::<(u32, u32)>() + self.numbers.capacity() * size_of::<u64>()
     }
 
-    /// Writes the patterns, a code per row, and the numbers place by place.
-    pub(crate) fn emit(&self, out: &mut Streams) {
+    /// Takes in the next string.
+    #[inline]
+    pub(crate) fn push(&mut self, string: &[u8]) {
+        if self.given_up.is_some() {
+            return;
+        }
+        let first = self.numbers.len() as u32;
+        if !split(string, &mut self.scratch, &mut self.numbers) {
+            return self.give_up();
+        }
+        // Strings of one pattern often come in a row.
+        if self.rows.is_empty() || !equal(&self.last.0, &self.scratch) {
+            self.last = (self.scratch.clone(), self.patterns.code(&self.scratch));
+        }
+        self.rows.push((self.last.1, first));
+        if self.patterns.len() > FREE_PATTERNS + self.rows.len() / ROWS_PER_PATTERN {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        // Its memory too: there may be thousands of such columns.
+        *self = Self { given_up: Some(0), ..Self::default() };
+    }
+
+    /// Have all strings of this batch patterns, few enough, and numbers in them?
+    pub(crate) fn pay(&self) -> bool {
+        self.given_up.is_none() && !self.numbers.is_empty()
+    }
+
+    /// Writes the patterns, a code per row, and the numbers place by place; rows by the order in which they came in, from 0.
+    pub(crate) fn emit(&self, rows: &[u64], out: &mut Streams) {
         out.number(self.patterns.len() as u64);
         out.blobs(self.patterns.values(), Kind::Text);
-        out.ints(self.codes.iter().map(|&code| u64::from(code)), 0);
-        for numbers in &self.numbers {
-            out.ints(numbers.iter().copied(), NOISE);
+        let rows = || rows.iter().map(|&row| self.rows[row as usize]);
+        out.ints(rows().map(|(code, _)| u64::from(code)), 0);
+        let marks: Vec<usize> = self.patterns.values().map(marks).collect();
+        for place in 0..marks.iter().copied().max().unwrap_or(0) {
+            let having = rows().filter(|(code, _)| marks[*code as usize] > place);
+            out.ints(having.map(|(_, first)| self.numbers[first as usize + place]), NOISE);
         }
     }
+}
+
+/// Numbers in the strings of a pattern.
+pub(crate) fn marks(pattern: &[u8]) -> usize {
+    pattern.iter().filter(|&&byte| mark(byte).is_some()).count()
 }
 
 /// Reads the numbers row by row: of each place the next one.
@@ -185,12 +208,8 @@ mod tests {
 
     fn there_and_back(string: &[u8]) -> Option<Vec<u8>> {
         let (mut pattern, mut numbers) = (Vec::new(), Vec::new());
-        split(string, &mut pattern, |place, value| {
-            assert_eq!(place, numbers.len());
-            numbers.push(value);
-        })
-        .then(|| {
-            assert_eq!(pattern.iter().filter(|byte| mark(**byte).is_some()).count(), numbers.len());
+        split(string, &mut pattern, &mut numbers).then(|| {
+            assert_eq!(marks(&pattern), numbers.len());
             assert_eq!(joined_len(&pattern, numbers.iter().copied()), Some(string.len()));
             let mut out = b"before".to_vec();
             join(&pattern, numbers.into_iter(), &mut out);
@@ -222,20 +241,30 @@ mod tests {
         assert!(b"\t\n\r \x1b~".iter().chain(&(0x80..=0xff).collect::<Vec<u8>>()).all(|byte| mark(*byte).is_none()));
     }
 
-    /// Columns of few patterns are taken apart; those without numbers, of too many patterns, or too short to tell are not.
+    /// Columns of few patterns are taken apart; those without numbers or of too many patterns are not, and are not tried in the batches
+    /// that follow, but later.
     #[test]
     fn only_what_pays_is_taken_apart() {
-        let is_taken = |string: &dyn Fn(usize) -> String, rows: usize| {
-            let strings: Vec<String> = (0..rows).map(string).collect();
-            Patterns::of(strings.iter().map(String::as_bytes)).is_some()
+        let pays = |string: &dyn Fn(usize) -> String, rows: usize| {
+            let mut patterns = Patterns::default();
+            (0..rows).for_each(|row| patterns.push(string(row).as_bytes()));
+            patterns.pay()
         };
-        assert!(is_taken(&|n| format!("10.{}.{}.7", n % 256, n % 9), 100));
-        assert!(is_taken(&|n| format!("u-{n:06}"), 1000));
-        assert!(!is_taken(&|n| format!("u-{n:06}"), 63), "too short");
-        assert!(!is_taken(&|_| "abc".to_owned(), 100), "no number");
-        assert!(!is_taken(&|n| format!("{:x}", n * 0x9e37_79b9), 1000), "as many patterns as rows");
-        assert!(!is_taken(&|n| format!("{}{n}", ["a", "b"][n / 900].repeat(if n < 900 { 1 } else { n })), 1000), "it shows late");
-        assert!(!is_taken(&|n| format!("\u{1}{n}"), 100), "a mark in the text");
+        assert!(pays(&|n| format!("10.{}.{}.7", n % 256, n % 9), 100));
+        assert!(pays(&|n| format!("u-{n:06}"), 1000));
+        assert!(!pays(&|_| "abc".to_owned(), 100), "no number");
+        assert!(!pays(&|n| format!("{:x}", n * 0x9e37_79b9), 1000), "as many patterns as rows");
+        assert!(!pays(&|n| format!("{}{n}", "b".repeat(n.saturating_sub(900))), 1000), "it shows late");
+        assert!(!pays(&|n| format!("\u{1}{n}"), 100), "a mark in the text");
+        let mut patterns = Patterns::default();
+        let tried = (0..130).filter(|_| {
+            patterns.begin();
+            patterns.push(b"7");
+            let tried = patterns.pay();
+            patterns.push(b"\0");
+            tried
+        });
+        assert_eq!(tried.count(), 3, "the first, and one in about 64 after");
     }
 
     /// A number that is not there, or has more digits than its place, is no string.

@@ -220,8 +220,7 @@ impl<'a> Payload<'a> {
         let all = self.blobs(kind, distinct)?;
         let codes = self.ints_below(len, distinct)?;
         self.charge(distinct, 2 * size_of::<usize>())?;
-        let marks: Vec<usize> =
-            (0..distinct).map(|code| all.get(code).iter().filter(|&&byte| patterns::mark(byte).is_some()).count()).collect();
+        let marks: Vec<usize> = (0..distinct).map(|code| patterns::marks(all.get(code))).collect();
         let mut rows_of = vec![0; distinct];
         codes.iter().for_each(|code| rows_of[code as usize] += 1);
         let places = marks.iter().copied().max().unwrap_or(0);

@@ -29,10 +29,7 @@ const RETRY: u32 = 64;
 pub(crate) fn emit(dictionary: &Dictionary, codes: impl Iterator<Item = u32> + Clone, kind: Kind, out: &mut Streams) {
     let rows = codes.clone().count();
     if rows == 0 || is_plain(dictionary.len(), rows) && dictionary.len() > 1 {
-        match kind {
-            Kind::Text => emit_text(codes.map(|code| dictionary.value(code)), out),
-            _ => emit_plain(dictionary, codes, kind, out),
-        }
+        emit_plain(dictionary, codes, kind, out);
     } else {
         out.number(PATTERNS + dictionary.len() as u64);
         out.blobs(dictionary.values(), kind);
@@ -46,17 +43,6 @@ pub(crate) fn emit_plain(dictionary: &Dictionary, codes: impl Iterator<Item = u3
     out.blobs(codes.map(|code| dictionary.value(code)), kind);
 }
 
-/// Writes strings most of which are distinct.
-fn emit_text<'a>(strings: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Streams) {
-    if let Some(patterns) = Patterns::of(strings.clone()) {
-        out.number(PATTERNS);
-        patterns.emit(out);
-    } else {
-        out.number(PLAIN);
-        out.blobs(strings, Kind::Text);
-    }
-}
-
 fn is_plain(distinct: usize, rows: usize) -> bool {
     distinct * 100 > rows * PLAIN_PERCENT
 }
@@ -65,8 +51,10 @@ fn is_plain(distinct: usize, rows: usize) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
     dictionary: Dictionary,
-    /// This batch's slots are spans of the sources rather than codes.
+    /// This batch's slots are places in `spans` rather than codes.
     plain: bool,
+    spans: Vec<Span>,
+    patterns: Patterns,
     /// Batches since the column became plain.
     age: u32,
     rows: usize,
@@ -85,29 +73,48 @@ impl Strings {
             self.dictionary = Dictionary::default();
         }
         self.dictionary.begin();
+        self.spans.clear();
+        if self.plain {
+            self.patterns.begin();
+        }
         self.rows = 0;
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
-        self.dictionary.held_bytes()
+        self.dictionary.held_bytes() + self.patterns.held_bytes() + self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// Are the strings of this batch interned?
+    #[cfg(test)]
+    pub(crate) fn is_interned(&self) -> bool {
+        !self.plain
     }
 
     /// Takes in one string, which stands `at` bytes into the sources.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8], at: usize) -> u64 {
         self.rows += 1;
-        if self.plain { Span::new(at, string.len()).pack() } else { u64::from(self.dictionary.code(string)) }
+        if !self.plain {
+            return u64::from(self.dictionary.code(string));
+        }
+        self.patterns.push(string);
+        self.spans.push(Span::new(at, string.len()));
+        self.spans.len() as u64 - 1
     }
 
     /// The string behind a slot of this batch.
     pub(crate) fn get<'a>(&'a self, slot: u64, sources: &Sources<'a>) -> &'a [u8] {
-        if self.plain { sources.get(Span::unpack(slot)) } else { self.dictionary.value(slot as u32) }
+        if self.plain { sources.get(self.spans[slot as usize]) } else { self.dictionary.value(slot as u32) }
     }
 
     /// Writes the strings behind these slots, each of which [`Strings::push`] gave once in this batch.
     pub(crate) fn emit(&self, slots: &[u64], sources: &Sources<'_>, out: &mut Streams) {
-        if self.plain {
-            emit_text(slots.iter().map(|&slot| sources.get(Span::unpack(slot))), out);
+        if self.plain && self.rows >= MIN_ROWS && self.patterns.pay() {
+            out.number(PATTERNS);
+            self.patterns.emit(slots, out);
+        } else if self.plain {
+            out.number(PLAIN);
+            out.blobs(slots.iter().map(|&slot| self.get(slot, sources)), Kind::Text);
         } else if slots.len() == self.rows {
             emit(&self.dictionary, slots.iter().map(|&slot| slot as u32), Kind::Text, out);
         } else {

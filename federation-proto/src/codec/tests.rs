@@ -108,15 +108,11 @@ fn form(fill: impl FnOnce(&mut Streams)) -> usize {
     Payload::new(&container, &limits).and_then(|mut payload| payload.number()).expect("a number")
 }
 
-/// Few distinct strings make a dictionary, many go as patterns if they have numbers, else plain; either way they come back.
+/// Few distinct strings make a dictionary, many go plain, and either way they come back.
 #[test]
 fn strings_choose_their_form() {
-    let numbered: fn(usize) -> String = |n| format!("é{n}/{:03}", n % 7);
-    let spelled: fn(usize) -> String = |n| format!("{n}é").replace(|digit: char| digit.is_ascii_digit(), "x") + &"yz".repeat(n);
-    for (distinct, rows, spell, expected) in
-        [(3usize, 400usize, numbered, 4), (1, 1, numbered, 2), (200, 400, numbered, 1), (200, 400, spelled, 0), (0, 0, spelled, 0)]
-    {
-        let strings: Vec<String> = (0..rows).map(|row| spell(row % distinct)).collect();
+    for (distinct, rows, expected) in [(3usize, 400usize, 4), (1, 1, 2), (200, 400, 0), (0, 0, 0)] {
+        let strings: Vec<String> = (0..rows).map(|row| format!("é{}", row % distinct)).collect();
         let mut dictionary = Dictionary::default();
         dictionary.begin();
         let codes: Vec<u32> = strings.iter().map(|string| dictionary.code(string.as_bytes())).collect();
@@ -124,6 +120,38 @@ fn strings_choose_their_form() {
         let column = through(fill, |payload| payload.strings(rows).expect("strings"));
         assert_eq!((0..rows).map(|row| column.get(row)).collect::<Vec<_>>(), strings);
         assert_eq!(form(fill), expected, "{distinct} of {rows}");
+    }
+}
+
+/// A column of many strings with numbers goes as patterns from its second batch on, one without numbers plain; whatever part of the
+/// rows is written, they come back.
+#[test]
+fn distinct_strings_with_numbers_go_as_patterns() {
+    let numbered: fn(usize) -> String = |n| format!("é{n}/{:03}{}", n % 7, if n.is_multiple_of(3) { "x9" } else { "" });
+    let spelled: fn(usize) -> String = |n| "yz".repeat(n);
+    for (spell, expected) in [(numbered, 1), (spelled, 0)] {
+        let mut strings = Strings::default();
+        for batch in 0..3 {
+            let all: Vec<String> = (0..300).map(|n| spell(n + batch)).collect();
+            let text = all.concat();
+            let parts = [super::Part { body: text.as_bytes(), rows: 0..0 }];
+            let sources = Sources::new(&parts).expect("small");
+            strings.begin();
+            let mut at = 0;
+            let mut push = |string: &String| {
+                at += string.len();
+                strings.push(string.as_bytes(), at - string.len())
+            };
+            let slots: Vec<u64> = all.iter().map(&mut push).collect();
+            for step in [1, 7] {
+                let used: Vec<u64> = slots.iter().copied().rev().step_by(step).collect();
+                let fill = |out: &mut Streams| strings.emit(&used, &sources, out);
+                let column = through(fill, |payload| payload.strings(used.len()).expect("strings"));
+                let expected_rows: Vec<&String> = all.iter().rev().step_by(step).collect();
+                assert_eq!((0..used.len()).map(|row| column.get(row)).collect::<Vec<_>>(), expected_rows);
+                assert!(batch == 0 || form(fill) == expected, "batch {batch}");
+            }
+        }
     }
 }
 
@@ -163,7 +191,7 @@ fn high_cardinality_columns_are_not_interned_again() {
         strings.begin();
         let slots: Vec<u64> = (0..100).map(|n| strings.push(&text.as_bytes()[4 * n..4 * n + 4], 4 * n)).collect();
         assert!(slots.iter().enumerate().all(|(n, &slot)| strings.get(slot, &sources) == &text.as_bytes()[4 * n..4 * n + 4]));
-        interned.push(strings.held_bytes() > 0);
+        interned.push(strings.is_interned());
     }
     assert_eq!(interned.iter().filter(|interned| **interned).count(), 3, "the first, and one in about 64 after");
 }

@@ -113,6 +113,8 @@ impl Log {
 
     pub(super) fn remove_segment(&mut self, number: SegmentNo) -> bool {
         let Some(segment) = self.segments.get(&number) else { return false };
+        // First, so that the store's is the last descriptor.
+        self.files.forget(number);
         if let Err(error) = self.store.remove(&segment.name)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -122,7 +124,6 @@ impl Log {
         }
         self.bytes_on_disk -= segment.bytes;
         self.segments.remove(&number);
-        self.files.forget(number);
         self.stats.segments_removed_total += 1;
         true
     }
