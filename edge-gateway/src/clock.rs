@@ -1,9 +1,15 @@
 //! The clock, read by drivers only: what decides takes `now`.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Now.
 #[expect(clippy::disallowed_methods, reason = "driver: the one place that reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Now, in seconds since 1970: for what people read, never for what decides.
+#[expect(clippy::disallowed_methods, reason = "driver: the one place that reads the clock")]
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -10,8 +10,9 @@
 //!
 //! HTTP/1.1 without TLS or authentication: bind it to a loopback or an internal address. Bounds:
 //! 64 connections, request heads of 16 KiB within 10 s,
-//! bodies of 64 KiB, a minute per connection; see `admin/server.rs`.
+//! bodies of 64 KiB, a minute per connection; see `admin/server.rs`. The commands that ask it are [`client`]'s.
 
+pub mod client;
 mod readiness;
 mod server;
 
@@ -30,7 +31,7 @@ use crate::config::Listen;
 use crate::observe::MetricsHandle;
 use crate::shutdown::Shutdown;
 
-pub use readiness::{Failing, Readiness};
+pub use readiness::{Failing, Readiness, Report};
 
 /// Gives the ledger as JSON. Called on a thread that may block, once per request.
 pub type LedgerSource = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;

@@ -6,6 +6,7 @@
 //! | 0 | Did what it was asked to, or drained after SIGTERM or SIGINT |
 //! | 1 | Failed while starting or running: a restart may help |
 //! | 2 | The configuration or the command line is wrong: a restart will not help |
+//! | 3 | A command that asks (`status`, `ledger`, `spool ls`) got its answer, and the answer is bad |
 //! | 130, 143 | A second SIGINT or SIGTERM ended the drain at once |
 
 use std::error::Error;
@@ -17,6 +18,9 @@ use crate::config::ConfigError;
 pub const EXIT_FAILURE: u8 = 1;
 /// The configuration is wrong; clap uses the same code for a wrong command line.
 pub const EXIT_CONFIG: u8 = 2;
+
+/// A command that asks got its answer, and all is not well: not ready, out of balance, damaged.
+pub const EXIT_NOT_WELL: u8 = 3;
 
 /// Prints the error of a failed run, with its causes, as one line on stderr and gives the exit
 /// code: 2 if a [`ConfigError`] is the error or one of its causes, else 1.

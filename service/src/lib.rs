@@ -9,6 +9,7 @@
 //! | [`accept`] | How many connections at a time? |
 //! | [`shutdown`] | When do I stop, and how long may I take? |
 //! | [`observe`] | Where do logs and metrics go? |
+//! | [`terminal`] | How do commands print what a person reads? |
 //!
 //! A `main.rs` is then short:
 //!
@@ -42,6 +43,7 @@ pub mod config;
 mod exit;
 pub mod observe;
 pub mod shutdown;
+pub mod terminal;
 pub mod tls;
 
-pub use exit::{EXIT_CONFIG, EXIT_FAILURE, exit_code};
+pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, exit_code};

@@ -36,8 +36,13 @@ const BYTES: [f64; 10] = [256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_
 /// reported and `info` is used: a typo there must not keep a process from starting. A process
 /// that logs already keeps its first settings.
 pub fn init_tracing(json: bool) {
+    init_tracing_at(json, "info");
+}
+
+/// As [`init_tracing`], with another filter than `info` where [`LOG_VARIABLE`] is not set.
+pub fn init_tracing_at(json: bool, default: &str) {
     let wanted = std::env::var(LOG_VARIABLE).unwrap_or_default();
-    let (filter, problem) = filter(&wanted);
+    let (filter, problem) = filter(if wanted.is_empty() { default } else { &wanted });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let installed = if json {
         builder.json().finish().try_init()

@@ -52,6 +52,21 @@ pub struct LinkStatus {
     pub error: Option<String>,
     /// Connections that a router took in, since the start.
     pub connections: u64,
+    /// When it took us in, in seconds since 1970.
+    pub since_unix_seconds: Option<u64>,
+    /// Round trip in microseconds, as the transport last measured it.
+    pub rtt_us: Option<u64>,
+    /// Bytes sent in the last second: UDP payload, all of it.
+    pub bytes_per_second: u64,
+}
+
+impl LinkStatus {
+    fn disconnected(&mut self) {
+        self.connected = false;
+        self.since_unix_seconds = None;
+        self.rtt_us = None;
+        self.bytes_per_second = 0;
+    }
 }
 
 /// What the link shares with the rest of the edge.
@@ -159,7 +174,7 @@ impl Link {
         };
         let ended = session::Session::new(&self.shared, &self.introduction, connection).run(stop).await;
         self.shared.shipper.lock().disconnected();
-        self.shared.status.lock().connected = false;
+        self.shared.status.lock().disconnected();
         metrics::gauge!("tributary_edge_link_up").set(0.0);
         // Lets the close reach the router; a dead link is not waited for.
         let _ = tokio::time::timeout(Duration::from_millis(500), socket.wait_idle()).await;

@@ -73,6 +73,7 @@ pub(super) struct Session<'a> {
     refusals: JoinSet<()>,
     welcomed: bool,
     wire_bytes: u64,
+    observed: Instant,
     /// The router leaves: nothing is begun, and at this time we leave too.
     leave_at: Option<Instant>,
 }
@@ -88,6 +89,7 @@ impl<'a> Session<'a> {
             refusals: JoinSet::new(),
             welcomed: false,
             wire_bytes: 0,
+            observed: clock::now(),
             leave_at: None,
         }
     }
@@ -182,6 +184,7 @@ impl<'a> Session<'a> {
         self.shared.shipper.lock().connected(welcome.credit_bytes, max_batch_bytes);
         let mut status = self.shared.status.lock();
         status.connected = true;
+        status.since_unix_seconds = Some(clock::unix_seconds());
         status.error = None;
         status.connections += 1;
         status.router.clone_from(&welcome.router);
@@ -334,9 +337,13 @@ impl<'a> Session<'a> {
     }
 
     fn observe_wire(&mut self) {
-        let bytes = self.connection.stats().udp_tx.bytes;
-        self.shared.custody.lock().sent(bytes.saturating_sub(self.wire_bytes));
-        self.wire_bytes = bytes;
+        let (bytes, now) = (self.connection.stats().udp_tx.bytes, clock::now());
+        let sent = bytes.saturating_sub(self.wire_bytes);
+        self.shared.custody.lock().sent(sent);
+        let mut status = self.shared.status.lock();
+        status.bytes_per_second = (sent as f64 / now.saturating_duration_since(self.observed).as_secs_f64().max(0.001)) as u64;
+        status.rtt_us = u64::try_from(self.connection.rtt().as_micros()).ok();
+        (self.wire_bytes, self.observed) = (bytes, now);
     }
 
     fn gone(&self) -> (CloseCode, String) {

@@ -13,6 +13,7 @@
 mod figures;
 mod open;
 mod report;
+mod status;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -213,6 +214,12 @@ impl Edge {
         report::ledger(&self.config.name, &self.parts)
     }
 
+    /// What `/readyz` answers.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.parts.readiness.is_ready()
+    }
+
     async fn stop(mut self) {
         let deadline = clock::now() + self.config.drain;
         self.parts.readiness.set("receivers", Err("the edge is stopping"));
@@ -307,7 +314,7 @@ async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -
         metrics: service::observe::install_metrics(),
     };
     figures::describe();
-    let bound = admin.bind().await?;
+    let bound = admin.bind().await?.merge(status::routes(config, parts));
     let address = bound.local_addr();
     Ok((tokio::spawn(bound.serve(watching.clone())), address))
 }

@@ -205,6 +205,12 @@ impl Shipper {
         self.entries.values().map(|entry| &entry.item)
     }
 
+    /// The batches that a router has been sent or is being sent, without a verdict. At most [`Limits::in_flight_batches`].
+    pub fn in_flight(&self) -> impl Iterator<Item = Seq> {
+        let on_its_way = |entry: &Entry| matches!(entry.state, State::Sending { .. } | State::Sent { .. });
+        self.entries.iter().filter(move |(_, entry)| on_its_way(entry)).map(|(seq, _)| *seq)
+    }
+
     /// The link's own rate limit.
     pub fn cap(&mut self) -> &mut LinkCap {
         &mut self.cap

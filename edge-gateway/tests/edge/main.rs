@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is a failed test")]
 
 mod link;
+mod operator;
 mod receiver;
 mod router;
 mod support;

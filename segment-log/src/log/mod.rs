@@ -8,7 +8,7 @@
 //! | `sync` | fsync in two halves, so that a driver waits without a lock; what a failed one means |
 //! | `checkpoint` | the acked set and the caller's state, and the removal of segments that only hold what is acknowledged |
 //! | `read` | records back, checked; damaged ones put aside |
-//! | `open` | what a directory says after a crash |
+//! | `open` | what a directory says after a crash; [`Inspection`] only looks |
 //! | `voids` | what was given up |
 //! | `indexing` | keeps the index a copy of what is synced |
 //!
@@ -34,6 +34,7 @@ use std::sync::Arc;
 use federation_proto::identity::Seq;
 
 pub use self::about::{Cursors, Damage, DamageKind, Options, Record, Recovery, Stats};
+pub use self::open::{Inspected, Inspection};
 pub use self::read::PendingRead;
 pub use self::sync::{SyncDone, SyncTicket};
 

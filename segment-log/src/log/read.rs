@@ -15,10 +15,10 @@ use crate::store::StoreFile;
 /// A record that was found; [`PendingRead::run`] reads it without the log, and even after its segment was removed.
 #[must_use = "nothing is read before run()"]
 pub struct PendingRead {
-    seq: Seq,
-    location: Location,
-    key: SegmentKey,
-    file: Arc<dyn StoreFile>,
+    pub(super) seq: Seq,
+    pub(super) location: Location,
+    pub(super) key: SegmentKey,
+    pub(super) file: Arc<dyn StoreFile>,
 }
 
 impl PendingRead {
@@ -37,7 +37,7 @@ impl PendingRead {
     }
 
     /// Reads and checks the meta alone.
-    fn meta(self) -> Result<Bytes, ReadError> {
+    pub(super) fn meta(self) -> Result<Bytes, ReadError> {
         Ok(self.checked(self.location.meta_len.into())?.1)
     }
 

@@ -54,6 +54,31 @@ fn create_durably(dir: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// The files of a store's directory; one without a quarantine has none in it.
+pub(super) fn list_files(dir: &Path) -> io::Result<Vec<StoreEntry>> {
+    let mut entries = Vec::new();
+    for (dir, prefix) in [(dir.to_owned(), ""), (dir.join(QUARANTINE), "quarantine/")] {
+        let found = match fs::read_dir(dir) {
+            Err(error) if !prefix.is_empty() && error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        for entry in found {
+            let entry = entry?;
+            let about = match entry.metadata() {
+                // Removed by another process between the two.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                about => about?,
+            };
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if about.is_file() && name != LOCK_FILE {
+                entries.push(StoreEntry { name, bytes: about.len() });
+            }
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
 impl Store for FileStore {
     fn place(&self) -> String {
         self.dir.display().to_string()
@@ -75,19 +100,7 @@ impl Store for FileStore {
     }
 
     fn list(&self) -> io::Result<Vec<StoreEntry>> {
-        let mut entries = Vec::new();
-        for (dir, prefix) in [(self.dir.clone(), ""), (self.dir.join(QUARANTINE), "quarantine/")] {
-            for entry in fs::read_dir(dir)? {
-                let entry = entry?;
-                let about = entry.metadata()?;
-                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-                if about.is_file() && name != LOCK_FILE {
-                    entries.push(StoreEntry { name, bytes: about.len() });
-                }
-            }
-        }
-        entries.sort();
-        Ok(entries)
+        list_files(&self.dir)
     }
 
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {

@@ -1,12 +1,13 @@
 //! Where segments lie: a flat directory of files plus a `quarantine/` beside them.
 //!
 //! The traits are as small as the log's needs and as honest as a disk: a write is durable after [`StoreFile::sync`] and not before, the
-//! *name* of a new, renamed or removed file after [`Store::sync_dir`] and not before. [`FileStore`] is a directory; [`SimStore`] is memory
-//! that can lose power at any write.
+//! *name* of a new, renamed or removed file after [`Store::sync_dir`] and not before. [`FileStore`] is a directory, [`ReadOnlyStore`] one
+//! that is only looked at; [`SimStore`] is memory that can lose power at any write.
 //!
 //! Names are relative to the directory: `<file>` or `quarantine/<file>`.
 
 mod file;
+mod read_only;
 mod sim;
 
 use std::any::Any;
@@ -14,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use file::FileStore;
+pub use read_only::ReadOnlyStore;
 pub use sim::{Fault, Lies, SimStore};
 
 /// A file of a [`Store`].

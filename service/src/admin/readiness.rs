@@ -62,7 +62,8 @@ impl Readiness {
         self.report().ready
     }
 
-    pub(super) fn report(&self) -> Report {
+    /// All conditions, as `/readyz` gives them.
+    pub fn report(&self) -> Report {
         self.conditions.lock().report(now())
     }
 }
@@ -74,10 +75,13 @@ fn now() -> SystemTime {
 
 /// What `/readyz` answers.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(super) struct Report {
-    pub(super) ready: bool,
-    pub(super) failing: Vec<Failing>,
-    pub(super) holding: Vec<String>,
+pub struct Report {
+    /// Every condition holds, and there is one.
+    pub ready: bool,
+    /// Those that do not.
+    pub failing: Vec<Failing>,
+    /// Names of those that do.
+    pub holding: Vec<String>,
 }
 
 /// A condition that does not hold.

@@ -12,6 +12,7 @@
 //! Nothing here deletes a record: segments go with the next checkpoint. No damage keeps the log from opening; a disk that cannot be read or
 //! written at all does, and so does a segment of a newer format.
 
+mod inspect;
 mod settle;
 mod survey;
 mod sweep;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use federation_proto::intervals::Intervals;
 
+pub use self::inspect::{Inspected, Inspection};
 use self::survey::Survey;
 use self::sweep::Findings;
 use super::indexing::IndexKeeper;

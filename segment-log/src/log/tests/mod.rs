@@ -2,6 +2,7 @@ mod damage;
 mod faults;
 mod files;
 mod indexes;
+mod inspections;
 mod model;
 mod plain;
 mod power_cut;

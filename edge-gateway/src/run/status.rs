@@ -1,0 +1,155 @@
+//! `/status` and `/spool` of the admin endpoint: what an operator asks first, as JSON.
+//!
+//! `/status` has readiness, link, disks and the account of every tenant (as `/ledger`); `/spool` says how far the router is with the
+//! spool's batches, which the files alone do not tell. Bounds: accounts are bounded by the tenants that the configuration names; `sent` by
+//! `ship.in_flight`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use federation_proto::identity::{EdgeName, Seq, SpoolId};
+use serde::Serialize;
+use service::admin::Report;
+
+use super::{Parts, report};
+use crate::config::Config;
+use crate::link::LinkStatus;
+
+/// How the router is reached; the fallback over TCP will be another.
+const TRANSPORT: &str = "QUIC";
+
+#[derive(Serialize)]
+struct Status {
+    edge: EdgeName,
+    version: &'static str,
+    #[serde(flatten)]
+    readiness: Report,
+    link: Link,
+    inbox: Inbox,
+    spool: Queue,
+    /// As in `/ledger`.
+    tenants: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Link {
+    #[serde(flatten)]
+    status: LinkStatus,
+    transport: &'static str,
+    cap_bytes_per_second: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Inbox {
+    #[serde(flatten)]
+    disk: Disk,
+    /// Rows in no batch yet: in requests that are being taken, or on disk.
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct Disk {
+    disk_bytes: u64,
+    budget_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Queue {
+    id: SpoolId,
+    #[serde(flatten)]
+    disk: Disk,
+    batches: u64,
+    rows: u64,
+    bytes: u64,
+    in_flight_bytes: u64,
+    /// Time of the oldest record in it, Unix nanoseconds; none if it is empty or no record has a time.
+    oldest_unix_nano: Option<u64>,
+    stalled: bool,
+}
+
+/// How far the router is with the batches of the spool.
+#[derive(Serialize)]
+struct Progress {
+    spool_id: SpoolId,
+    /// Every batch below has left the spool.
+    floor: Seq,
+    /// Batches that are on their way, or wait for the router's verdict.
+    sent: Vec<Seq>,
+}
+
+/// What the routes need.
+struct Desk {
+    name: EdgeName,
+    link_cap: Option<u64>,
+    parts: Arc<Parts>,
+}
+
+/// The routes to add to the admin endpoint.
+pub(super) fn routes(config: &Config, parts: &Arc<Parts>) -> Router {
+    let desk = Desk { name: config.name.clone(), link_cap: config.ship.link_cap, parts: Arc::clone(parts) };
+    let status = |State(desk): State<Arc<Desk>>| answer(desk, Desk::status);
+    let spool = |State(desk): State<Arc<Desk>>| answer(desk, Desk::progress);
+    Router::new().route("/status", get(status)).route("/spool", get(spool)).with_state(Arc::new(desk))
+}
+
+/// On a thread that may block: the answer takes locks and walks the queue.
+async fn answer<T: Serialize + Send + 'static>(desk: Arc<Desk>, what: fn(&Desk) -> T) -> Response {
+    match tokio::task::spawn_blocking(move || what(&desk)).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "admin: the status cannot be reported");
+            (StatusCode::INTERNAL_SERVER_ERROR, "cannot be reported; see the log\n").into_response()
+        }
+    }
+}
+
+impl Desk {
+    fn status(&self) -> Status {
+        let parts = &self.parts;
+        let mut ledger = report::ledger(&self.name, parts);
+        Status {
+            edge: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            readiness: parts.readiness.report(),
+            link: Link { status: parts.link.status.lock().clone(), transport: TRANSPORT, cap_bytes_per_second: self.link_cap },
+            inbox: self.inbox(),
+            spool: self.queue(),
+            tenants: ledger["tenants"].take(),
+        }
+    }
+
+    fn inbox(&self) -> Inbox {
+        let parts = &self.parts;
+        let disk_bytes = parts.inbox.committer.with(|log| log.bytes_on_disk());
+        let custody = parts.link.custody.lock();
+        let rows = custody.accounts().map(|(_, _, _, queued, _)| queued.requests + queued.inbox).sum();
+        Inbox { disk: Disk { disk_bytes, budget_bytes: parts.budgets.inbox_bytes }, rows }
+    }
+
+    fn queue(&self) -> Queue {
+        let parts = &self.parts;
+        let disk = Disk { disk_bytes: parts.link.spool.with(|log| log.bytes_on_disk()), budget_bytes: parts.budgets.spool_bytes };
+        let stalled = parts.link.custody.lock().is_stalled();
+        let shipper = parts.link.shipper.lock();
+        let depth = shipper.depth();
+        Queue {
+            id: parts.link.spool_id,
+            disk,
+            batches: depth.batches,
+            rows: shipper.items().map(|item| u64::from(item.rows)).sum(),
+            bytes: depth.bytes,
+            in_flight_bytes: depth.in_flight_bytes,
+            oldest_unix_nano: shipper.items().map(|item| item.oldest_unix_nano).filter(|nanos| *nanos > 0).min(),
+            stalled,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let shipper = self.parts.link.shipper.lock();
+        Progress { spool_id: self.parts.link.spool_id, floor: shipper.floor(), sent: shipper.in_flight().collect() }
+    }
+}
