@@ -20,8 +20,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs until SIGTERM or SIGINT.
+    #[command(after_help = "Example: tributary-agent run --config /etc/tributary/agent.yaml")]
     Run(Options),
     /// Reads the configuration and says which probes this machine permits.
+    #[command(after_help = "Example: tributary-agent check --config /etc/tributary/agent.yaml")]
     Check(Options),
 }
 

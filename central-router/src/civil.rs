@@ -37,6 +37,15 @@ impl std::fmt::Display for Date {
     }
 }
 
+/// A time in UTC as RFC 3339 writes it, to the nanosecond: `2026-11-22T15:00:00.000000001Z`.
+#[must_use]
+pub fn rfc3339(unix_nano: u64) -> String {
+    let (seconds, nanos) = (unix_nano / 1_000_000_000, unix_nano % 1_000_000_000);
+    let date = Date::from_unix_days(seconds / DAY_SECONDS);
+    let of_day = seconds % DAY_SECONDS;
+    format!("{date}T{:02}:{:02}:{:02}.{nanos:09}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +64,13 @@ mod tests {
         ] {
             assert_eq!(Date::from_unix_days(days).to_string(), text);
         }
+    }
+
+    /// Any u64 has its time.
+    #[test]
+    fn times_in_words() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339(1_795_359_661_000_000_007), "2026-11-22T15:01:01.000000007Z");
+        assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
     }
 }

@@ -11,6 +11,7 @@
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
 //! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
 //! | [`watched`], [`supervise`] | Files that are read again when they change; tasks that are missed when they end |
+//! | [`tail`], [`roster`], [`operator`] | What is journalled, live; which edges there are; who may ask as the operator |
 //! | [`run`](mod@run) | All of it together |
 //!
 //! What holds: an ack follows the fsync of the batch's record; a batch is on the journal once, whatever is sent again; a tier's cursor
@@ -28,12 +29,15 @@ mod housekeeping;
 pub mod journal;
 pub mod ledger;
 pub mod listener;
+pub mod operator;
 pub mod pki;
 pub mod quarantine;
+pub mod roster;
 pub mod run;
 pub mod session;
 pub mod sql;
 pub mod supervise;
+pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod tier;

@@ -21,8 +21,11 @@ use crate::housekeeping;
 use crate::journal::{Journal, JournalError, JournalOptions};
 use crate::listener::{self, Connected, ListenError, Listener, Shared, Trust};
 use crate::quarantine::Quarantine;
+use crate::roster;
 use crate::session::Limits;
+use crate::sql::tokens::Secret;
 use crate::supervise::{self, watch_over};
+use crate::tail::{self, Desk};
 use crate::tier::TierOpenError;
 use crate::tier::consumer::{self, Consumer};
 
@@ -93,13 +96,14 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
         Arc::new(move || crate::ledger::report(&name, &shared.journal, &shared.connected))
     };
     let admin = Admin { listen: config.admin, readiness: readiness.clone(), ledger, metrics }.bind().await?;
-    let admin = admin.merge(crate::sql::routes(&config)?);
+    let stop_admin = Shutdown::new();
+    let tails = Desk::new(journal.clone(), config.query.tokens.clone(), operator_token(&config), stop_admin.clone());
+    let admin = admin.merge(crate::sql::routes(&config)?).merge(roster::routes(&shared)).merge(tail::routes(tails));
     let listen = listener.local_addr().map_err(|error| ListenError::Bind { listen: config.listen, error })?;
     let addresses = Ready { listen, admin: admin.local_addr() };
     tracing::info!(router = %config.name, listen = %addresses.listen, admin = %addresses.admin, "ready");
     readiness.set("journal", Ok(()));
 
-    let stop_admin = Shutdown::new();
     let admin = tokio::spawn(admin.serve(stop_admin.clone()));
     let flush = consumers.first().map(|consumer| consumer.flush.clone()).unwrap_or_default();
     let mut tiers = JoinSet::new();
@@ -126,6 +130,12 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     stop_admin.request();
     let _ = admin.await;
     Ok(())
+}
+
+/// Without it the router works and its operator has no `tail`.
+fn operator_token(config: &Config) -> Option<Secret> {
+    let renewed = crate::operator::renew(&config.data_dir);
+    renewed.inspect_err(|error| tracing::warn!(%error, "no operator's token: `tail` works with tenants' tokens alone")).ok()
 }
 
 async fn open_journal(config: &Config) -> Result<Journal, RunError> {
@@ -180,6 +190,7 @@ fn describe_metrics() {
     supervise::describe_metrics();
     crate::tier::local::describe_metrics();
     crate::sql::describe_metrics();
+    tail::describe_metrics();
 }
 
 #[expect(clippy::disallowed_methods, reason = "driver: the origin of the limiters' time")]

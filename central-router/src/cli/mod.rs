@@ -1,10 +1,21 @@
-//! The command line of `tributary-router`.
+//! The command line of `tributary-router`. What asks a running router (`edges`, `ledger`, `tail`) is one file each.
 
+pub mod edges;
+pub mod ledger;
+pub mod tail;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use federation_proto::identity::{EdgeName, TenantId};
+use serde_json::Value;
+use service::admin::client::{AskError, Client, DEFAULT_ADDR};
+use service::config::ConfigError;
+use service::terminal::plain;
 
+use crate::config::Config;
 use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 
 /// Receives batches of telemetry from edges over QUIC, journals them before it acknowledges, and hands them to its tiers.
@@ -15,10 +26,16 @@ use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 ///   tributary-router pki issue --dir ./pki --edge paris-1 --tenant acme
 ///   tributary-router check --config router.yaml
 ///   tributary-router run --config router.yaml
+///   tributary-router edges --config router.yaml
+///   tributary-router ledger --config router.yaml
+///   tributary-router tail --config router.yaml --tenant acme --where service=checkout
 ///   tributary-router query --config router.yaml --tenant acme "SELECT ServiceName, count(*) FROM otel_traces GROUP BY 1"
 ///
 /// Copy ca.pem, edges/paris-1.pem and edges/paris-1.key to that edge. Every configuration key can be overridden by the environment,
 /// for example TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB. TRIBUTARY_LOG=debug shows more.
+///
+/// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked cannot be had; 2 the configuration or
+/// the command line is wrong; 3 the answer is there and is not a good one (a ledger that does not balance).
 #[derive(Debug, Parser)]
 #[command(name = "tributary-router", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -31,10 +48,23 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the router until SIGTERM or SIGINT; then drain.
+    #[command(after_help = "Example: tributary-router run --config /etc/tributary/router.yaml")]
     Run(ConfigFile),
     /// Check the configuration, the certificates and the allow-list, and say what is wrong; touches nothing.
+    #[command(after_help = "Example: tributary-router check --config /etc/tributary/router.yaml")]
     Check(ConfigFile),
+    /// Ask the running router which edges may connect, which do, and how far behind each is.
+    #[command(after_help = edges::HELP)]
+    Edges(edges::Edges),
+    /// Ask the running router where every row went, by tenant, signal and tier, and whether it balances.
+    #[command(after_help = ledger::HELP)]
+    Ledger(ledger::Ledger),
+    /// Show one tenant's records as they are journalled.
+    #[command(after_help = tail::HELP)]
+    Tail(tail::Tail),
     /// Ask one tenant's records in the local tier a question in SQL.
+    #[command(after_help = "Examples:\n  tributary-router query --config router.yaml --tenant acme \"SHOW TABLES\"\n  \
+tributary-router query --config router.yaml --tenant acme --format json \"SELECT Body FROM otel_logs ORDER BY Timestamp DESC LIMIT 10\"")]
     Query(Box<crate::sql::command::Query>),
     /// Make certificates: an authority for the federation, and an identity for each edge.
     #[command(subcommand)]
@@ -52,12 +82,76 @@ pub struct ConfigFile {
     pub log_json: bool,
 }
 
+/// Which router is asked.
+#[derive(Debug, Clone, Args)]
+pub struct Asked {
+    /// The router's configuration: its `admin.listen` is asked.
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_ROUTER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The address of its admin endpoint, instead of a configuration. Without either: 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub admin: Option<SocketAddr>,
+}
+
+impl Asked {
+    fn client(&self) -> Result<Client, CommandError> {
+        let addr = match (self.admin, &self.config) {
+            (Some(addr), _) => addr,
+            (None, Some(path)) => Config::load(path).map_err(CommandError::Config)?.admin.addr(),
+            (None, None) => DEFAULT_ADDR,
+        };
+        Ok(Client::new(addr))
+    }
+}
+
+/// Why a command has no answer; one line with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(#[source] ConfigError),
+    /// Nobody listens at the admin address.
+    #[error("{0}; is the router running? Start it with `tributary-router run`, or name its admin.listen with --config or --admin")]
+    NotRunning(#[source] AskError),
+    /// Someone listens and does not answer as this router does.
+    #[error("{0}; is a router of this version listening there? --config or --admin names another address")]
+    Ask(#[source] AskError),
+    /// What else is missing.
+    #[error("{0}")]
+    Other(String),
+    /// The answer cannot be written.
+    #[error("standard output: {0}")]
+    Print(#[from] std::io::Error),
+}
+
+impl From<AskError> for CommandError {
+    fn from(error: AskError) -> Self {
+        if matches!(error, AskError::Unreachable { .. }) { Self::NotRunning(error) } else { Self::Ask(error) }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "driver: ages are told from now")]
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+/// A JSON text, safe to print.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), plain)
+}
+
 /// Certificates.
 #[derive(Debug, Subcommand)]
 pub enum Pki {
     /// Make an authority, this router's certificate and an empty allow-list in DIR.
+    #[command(after_help = "Example: tributary-router pki init ./pki --name router.example --name 192.0.2.7")]
     Init(Init),
     /// Issue an edge's certificate and put the edge on the allow-list.
+    #[command(after_help = "Example: tributary-router pki issue --dir ./pki --edge paris-1 --tenant acme --tenant beta")]
     Issue(Issue),
 }
 
@@ -139,5 +233,18 @@ impl Pki {
                 ))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// No two options clash, and every default is one that is taken.
+    #[test]
+    fn the_command_line_is_whole() {
+        Cli::command().debug_assert();
     }
 }

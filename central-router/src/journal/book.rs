@@ -8,6 +8,7 @@
 //! The ledger is bounded by tenants × signals (tenants are on the allow-list).
 
 mod state;
+mod watch;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -18,6 +19,9 @@ use federation_proto::ledger::{Ledger, Reason, Terms, TierTerms};
 
 use crate::dedup::{Dedup, Seen};
 pub use state::InvalidBook;
+pub use watch::Watched;
+
+use super::recent::Recent;
 
 /// Batches that may wait for the slowest tier.
 pub const MAX_QUEUED: usize = 1 << 20;
@@ -134,6 +138,7 @@ pub struct Book {
     tiers: Vec<TierBook>,
     applied: Seq,
     duplicates: Duplicates,
+    recent: Recent,
 }
 
 impl Book {
@@ -185,7 +190,8 @@ impl Book {
                 tier.ledger.account(&header.tenant, header.signal).journalled += u64::from(header.rows);
             }
         }
-        self.enqueue(seq, header);
+        let account = self.enqueue(seq, header);
+        self.recent.push(seq, account, header.rows);
     }
 
     /// After a restart: a record that the checkpoint counted and some tier still has to see. In the order of `seq`, before any
@@ -200,7 +206,8 @@ impl Book {
         self.enqueue(seq, header);
     }
 
-    fn enqueue(&mut self, seq: Seq, header: &BatchHeader) {
+    /// Gives the number of its account.
+    fn enqueue(&mut self, seq: Seq, header: &BatchHeader) -> u32 {
         let key = (header.tenant.clone(), header.signal);
         let accounts = &mut self.accounts;
         let account = *self.account_of.entry(key).or_insert_with_key(|key| {
@@ -211,6 +218,7 @@ impl Book {
         if self.queue.back().is_none_or(|last| last.seq < seq) {
             self.queue.push_back(Queued { seq, rows: header.rows, raw_bytes, account });
         }
+        account
     }
 
     /// After a restart that reported damage: rows that were counted and are no longer there are charged to it, for each tier. Without

@@ -7,6 +7,7 @@
 //! Locks: the log's, then the book's; the book's is never held across a call into the log.
 
 pub mod book;
+pub mod recent;
 
 use std::path::Path;
 use std::sync::Arc;

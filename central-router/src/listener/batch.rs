@@ -92,6 +92,7 @@ fn journal(mut held: Held, payload: Bytes) {
         let answer = match &result {
             Ok(()) => {
                 count_batch("acked");
+                link.took(rows, bytes);
                 metrics::counter!("tributary_router_batch_bytes_total").increment(bytes);
                 metrics::counter!("tributary_router_batch_rows_total", "signal" => signal.as_str()).increment(rows);
                 metrics::histogram!("tributary_router_journal_seconds").record(clock().saturating_duration_since(started).as_secs_f64());

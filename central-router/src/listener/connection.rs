@@ -41,7 +41,7 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         let Link { shared, session, id, .. } = self.0.as_ref();
         session.lock().close(&mut shared.journal.book());
-        shared.connected.leave(*id);
+        shared.connected.leave(*id, unix_seconds());
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutd
         Ok(known) => known,
         Err(violation) => return close(&quic, None, &violation),
     };
-    let (id, surplus) = shared.connected.enter(edge.clone(), quic.remote_address(), Some(quic.clone()));
+    let (id, surplus) = shared.connected.enter(edge.clone(), quic.remote_address(), Some(quic.clone()), unix_seconds());
     if let Some(oldest) = surplus {
         oldest.close(VarInt::from_u32(CloseCode::Busy.code()), b"this edge has too many connections: the oldest makes room");
     }
@@ -198,7 +198,7 @@ impl Link {
             }
             Some(edge_message::Kind::Status(status)) => {
                 session.status(&status, &self.shared.allowed, &mut self.shared.journal.book())?;
-                self.shared.connected.said(self.id, &status);
+                self.shared.connected.said(self.id, &status, unix_seconds());
                 Ok(false)
             }
             // Of a later version.
@@ -300,6 +300,11 @@ impl Link {
         self.shared.admission.refund(&header.tenant, charge(header));
     }
 
+    /// A batch of this connection is on the journal.
+    pub(super) fn took(&self, rows: u64, bytes: u64) {
+        self.shared.connected.took(self.id, rows, bytes);
+    }
+
     /// The bytes of an accepted batch are free again.
     pub(super) fn answered(&self, header: &BatchHeader) {
         self.session.lock().answered(header);
@@ -353,4 +358,8 @@ pub(super) fn clock() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "driver: a certificate's dates are wall-clock dates")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+fn unix_seconds() -> u64 {
+    wall_clock().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

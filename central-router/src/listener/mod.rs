@@ -34,7 +34,7 @@ use crate::journal::Journal;
 use crate::session::{Limits, Violation};
 use crate::supervise::{self, Panicked};
 
-pub use connected::{Connected, EdgeView};
+pub use connected::{Connected, EdgeView, Past, Received, SpoolView};
 pub use trust::Trust;
 
 /// Batch streams open at once on one connection.

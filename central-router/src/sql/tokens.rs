@@ -61,12 +61,7 @@ impl Tokens {
     /// The tenant that a request's `Authorization: Bearer <token>` names.
     #[must_use]
     pub fn tenant(&self, headers: &HeaderMap) -> Option<&TenantId> {
-        let value = headers.get(AUTHORIZATION)?.as_bytes();
-        let (scheme, token) = value.split_first_chunk::<7>()?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return None;
-        }
-        let hash = digest(&SHA256, token.trim_ascii());
+        let hash = digest(&SHA256, bearer(headers)?);
         let mut found = None;
         for (known, tenant) in &self.0 {
             if same(known, hash.as_ref()) {
@@ -74,6 +69,33 @@ impl Tokens {
             }
         }
         found
+    }
+}
+
+/// The token of a request's `Authorization: Bearer <token>`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_first_chunk::<7>()?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// One token that is no tenant's, by its hash.
+#[derive(Debug, Clone)]
+pub struct Secret(Digest);
+
+impl Secret {
+    /// The token itself is not kept.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let mut hash = Digest::default();
+        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    /// Does a request's `Authorization: Bearer <token>` have it?
+    #[must_use]
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|token| same(&self.0, digest(&SHA256, token).as_ref()))
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan, cut:
 }
 
 /// A panic costs the batch that it met, as any other fault of it would: it must not stop the tier, now or after a restart.
-fn survive<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn survive<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
 }
 
@@ -93,7 +93,7 @@ fn decode(planned: &Planned, meta: &[u8], payload: &[u8]) -> Result<(UnitBatch, 
 }
 
 /// What a batch with this header is likely to take: eight times its raw bytes, 1 KiB a row, 64 KiB.
-fn likely(header: &BatchHeader) -> DecodeLimits {
+pub(crate) fn likely(header: &BatchHeader) -> DecodeLimits {
     let most = DecodeLimits::default();
     let bytes = header.raw_bytes.saturating_mul(8).saturating_add((u64::from(header.rows) << 10) + (64 << 10));
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

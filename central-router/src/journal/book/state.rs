@@ -6,7 +6,7 @@ use federation_proto::identity::Seq;
 use federation_proto::ledger::Ledger;
 use prost::Message;
 
-use super::{Book, Duplicates, TierBook};
+use super::{Book, Duplicates, Recent, TierBook};
 use crate::dedup::{Bounds, Dedup};
 
 pub(super) const VERSION: u32 = 1;
@@ -86,6 +86,7 @@ impl Book {
             tiers: books,
             applied: Seq(stored.applied),
             duplicates: Duplicates { batches: stored.duplicate_batches, rows: stored.duplicate_rows },
+            recent: Recent::default(),
         };
         Ok((book, known.into_keys().collect()))
     }
