@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::{self, Options};
 use crate::part::{self, Role};
-use crate::{bench, load, verify};
+use crate::{ask, bench, dev, load, look, verify};
 
 /// A whole Tributary federation on this machine.
 #[derive(Debug, Parser)]
@@ -20,10 +20,23 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run an edge and a router with one tenant until Ctrl-C: the shortest way to try it.
+    #[command(after_help = dev::HELP)]
+    Dev(dev::Args),
+    /// Show the newest records that lie in a local tier, without SQL.
+    #[command(after_help = look::HELP)]
+    Look(look::Args),
+    /// Ask an edge, as `tributary-edge status` and `tributary-edge spool` do.
+    #[command(subcommand, after_help = "Example: tributary-chaos edge status --config DIR/config/edge.yaml")]
+    Edge(ask::Edge),
+    /// Ask a router, as `tributary-router edges`, `ledger` and `tail` do.
+    #[command(subcommand, after_help = "Example: tributary-chaos router tail --config DIR/config/router.yaml --tenant dev")]
+    Router(ask::Router),
     /// Run a router, two edges and an agent; cut a link, kill an edge with -9; then count every acknowledged record.
     ///
     /// Needs no privileges and only loopback. With CAP_BPF and CAP_PERFMON (as root) the agent also sees the demo's HTTP connects.
     /// Exits 0 only when nothing was lost, nothing doubled, and every ledger balances.
+    #[command(after_help = "Example: tributary-chaos demo --seconds 60 --json")]
     Demo {
         /// How long the senders send, in seconds (10 to 3600). Building up, draining and counting come on top.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..=3600))]
@@ -44,14 +57,17 @@ enum Command {
     /// Send OTLP to any endpoint, and say what was acknowledged, how fast, and at what cost.
     ///
     /// Stops by itself. Exits 0 when anything was acknowledged.
+    #[command(after_help = "Example: tributary-chaos load --endpoint http://127.0.0.1:4317 --signal mixed --rate 1000/s --seconds 30")]
     Load(load::Args),
     /// Look for every acknowledged record in the local tier, by id.
     ///
     /// Exits 0 only when each is there exactly once.
+    #[command(after_help = "Example: tributary-chaos verify --tier data/tier --ack-log acks --tenant acme --json")]
     Verify(verify::Args),
     /// Measure one part, or the whole path, under load: cost per row, rate, memory, latency, bytes on the wire.
     ///
     /// The part runs as a process of its own on one core, the load on another. Needs a release build to mean anything.
+    #[command(after_help = "Example: tributary-chaos bench path --json")]
     Bench(bench::Args),
     /// Run one part in this process, as its own binary would (demo and bench start these).
     #[command(hide = true)]
@@ -72,6 +88,10 @@ impl Cli {
             Command::Demo { seconds, rate, json, dir, seed } => {
                 demo::main(&Options { sending: Duration::from_secs(seconds), spans_per_s: rate, json, dir, seed })
             }
+            Command::Dev(args) => dev::main(&args),
+            Command::Look(args) => look::main(&args),
+            Command::Edge(question) => ask::edge(question),
+            Command::Router(question) => ask::router(question),
             Command::Load(args) => load::main(&args),
             Command::Verify(args) => verify::main(&args),
             Command::Bench(args) => bench::main(&args),

@@ -1,13 +1,16 @@
 //! A whole federation on one machine: the demo, the load, the verdict and the benches, and what later fault scenarios are made of.
 //!
-//! Everything runs as real processes over real sockets; this crate only starts them, feeds them, breaks things between them and
+//! `dev` plays an edge and a router in its own process, for who wants to try them. All else runs as real processes over real sockets; this crate only starts them, feeds them, breaks things between them and
 //! compares what senders logged as acknowledged with what lies in the tier.
 
+pub mod ask;
 pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod demo;
+pub mod dev;
 pub mod load;
+pub mod look;
 pub mod part;
 pub mod progress;
 pub mod stand;

@@ -1,7 +1,7 @@
 //! One connection: who it is, its control stream, its batch streams, its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use federation_proto::control::{EdgeMessage, NackReason, edge_message};
 use federation_proto::frame::{CloseCode, ControlDecoder, FrameError, encode_control};

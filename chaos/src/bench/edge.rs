@@ -25,7 +25,7 @@ pub(super) async fn measure(args: &Args, layout: &Layout, cores: &Cores) -> io::
     let config = layout.write_config(spec.name, &layout::edge_yaml(layout, &spec, sink.address()?))?;
     let program = std::env::current_exe()?;
     let mut edge = usage::on_cores(&cores.part, || Process::start(&program, Role::Edge, &config, &layout.log(spec.name)))?;
-    let admin = Admin::default();
+    let admin = Admin;
     let pid = ready(&mut edge, &admin, spec.admin).await?;
     let loaded =
         window::load(plan(args, &spec)?, args.measuring(), || Ok(Look { cpu: usage::cpu_time(pid)?, passed: Some(sink.rows()) })).await?;

@@ -37,7 +37,7 @@ pub(super) async fn measure(args: &Args, layout: &Layout, cores: &Cores) -> io::
     let otlp_zstd_bytes_per_row = size::otlp_zstd_bytes_per_row(&args.shape);
     let program = std::env::current_exe()?;
     let mut router = usage::on_cores(&cores.part, || Process::start(&program, Role::Router, &config, &layout.log("router")))?;
-    let pid = ready(&mut router, &Admin::default(), admin_at).await?;
+    let pid = ready(&mut router, &Admin, admin_at).await?;
 
     let tally = Arc::new(Tally::default());
     let spool = SpoolId(u128::from(clock::unix_nano()).to_be_bytes());

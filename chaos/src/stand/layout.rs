@@ -28,6 +28,19 @@ impl Layout {
                 format!("{}: not empty: name a new folder with --dir", dir.display()),
             ));
         }
+        Self::with_folders(dir)
+    }
+
+    /// Makes the folder, or goes on in one that an earlier run made. It must be new, empty, or such a one.
+    ///
+    /// # Errors
+    /// As [`Layout::create`].
+    pub fn reopen(dir: &Path) -> io::Result<Self> {
+        let ours = Self { dir: dir.to_owned() };
+        if ours.config().is_dir() && ours.pki().is_dir() { Self::with_folders(dir) } else { Self::create(dir) }
+    }
+
+    fn with_folders(dir: &Path) -> io::Result<Self> {
         let layout = Self { dir: std::path::absolute(dir)? };
         for folder in [layout.config(), layout.logs(), layout.acknowledged()] {
             std::fs::create_dir_all(folder)?;
@@ -228,7 +241,7 @@ edge:
     )
 }
 
-fn sha256_hex(token: &str) -> String {
+pub(crate) fn sha256_hex(token: &str) -> String {
     digest(&SHA256, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

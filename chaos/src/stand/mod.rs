@@ -70,7 +70,7 @@ impl Stand {
             let process = Some(Process::start(&program, Role::Edge, &config, &layout.log(spec.name))?);
             edges.push(Edge { spec, link, process, config });
         }
-        let mut stand = Self { layout: layout.clone(), program, admin: Admin::default(), router, router_admin, agent: None, edges };
+        let mut stand = Self { layout: layout.clone(), program, admin: Admin, router, router_admin, agent: None, edges };
         stand.until_ready().await?;
         Ok(stand)
     }

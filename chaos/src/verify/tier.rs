@@ -52,7 +52,7 @@ pub fn connects(tier: &Path, port: u16) -> io::Result<Vec<ConnectsOf>> {
 }
 
 /// Every Parquet file of the tier with its tenant and table, as its path names them.
-pub(super) fn for_each_file(tier: &Path, each: &mut impl FnMut(&TenantId, &str, &Path) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn for_each_file(tier: &Path, each: &mut impl FnMut(&TenantId, &str, &Path) -> io::Result<()>) -> io::Result<()> {
     let mut folders = vec![tier.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
