@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
+use central_router::civil::rfc3339;
 use federation_proto::identity::TenantId;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value};
@@ -165,25 +167,21 @@ fn read(path: &Path, into: &mut Vec<Row>) -> io::Result<()> {
 /// The record's time in nanoseconds, for the order.
 fn time(batch: &RecordBatch, row: usize) -> i64 {
     let column = batch.column_by_name("Timestamp").or_else(|| batch.column_by_name("TimeUnix"));
-    let times = column.and_then(|column| column.as_primitive_opt::<arrow_array::types::TimestampNanosecondType>());
+    let times = column.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
     times.map_or(0, |times| times.value(row))
 }
 
-fn to_json(batch: &RecordBatch, row: usize) -> Result<Map<String, Value>, arrow_schema::ArrowError> {
-    let options = FormatOptions::default();
+fn to_json(batch: &RecordBatch, row: usize) -> Result<Map<String, Value>, ArrowError> {
     let mut json = Map::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        if column.is_null(row) {
-            continue;
-        }
-        let text = ArrayFormatter::try_new(column, &options)?.value(row).to_string();
-        let value = match column.data_type() {
-            DataType::Map(..) => map(column, row),
-            kind if kind.is_numeric() || *kind == DataType::Boolean => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-            _ => Value::String(text),
+        let value = value(column, row)?;
+        let empty = match &value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(all) => all.is_empty(),
+            Value::Object(all) => all.is_empty(),
+            Value::Bool(_) | Value::Number(_) => false,
         };
-        let empty = matches!(&value, Value::String(text) if text.is_empty() || text == "[]")
-            || matches!(&value, Value::Object(map) if map.is_empty());
         if !empty {
             json.insert(field.name().clone(), value);
         }
@@ -191,13 +189,27 @@ fn to_json(batch: &RecordBatch, row: usize) -> Result<Map<String, Value>, arrow_
     Ok(json)
 }
 
-/// A map of strings.
-fn map(column: &dyn Array, row: usize) -> Value {
-    let entries = column.as_map().value(row);
-    let (Some(keys), Some(values)) = (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>()) else {
-        return Value::Null;
-    };
-    Value::Object(keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_owned(), value?.into()))).collect())
+/// One value of a column of the tier's: numbers and text as they are, times in UTC, lists and maps of such.
+fn value(column: &dyn Array, row: usize) -> Result<Value, ArrowError> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    if let Some(times) = column.as_primitive_opt::<TimestampNanosecondType>() {
+        return Ok(Value::String(rfc3339(u64::try_from(times.value(row)).unwrap_or(0))));
+    }
+    if let Some(lists) = column.as_list_opt::<i32>() {
+        let list = lists.value(row);
+        return (0..list.len()).map(|at| value(&list, at)).collect();
+    }
+    if let Some(maps) = column.as_map_opt() {
+        let entries = maps.value(row);
+        let (keys, values) = (entries.column(0), entries.column(1));
+        let pair = |at| Ok((value(keys, at)?.as_str().unwrap_or_default().to_owned(), value(values, at)?));
+        return Ok(Value::Object((0..entries.len()).map(pair).collect::<Result<_, ArrowError>>()?));
+    }
+    let text = ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string();
+    let plain = column.data_type().is_numeric() || *column.data_type() == DataType::Boolean;
+    Ok(if plain { serde_json::from_str(&text).unwrap_or(Value::String(text)) } else { Value::String(text) })
 }
 
 /// Time, service, what it is, attributes.
