@@ -4,10 +4,12 @@
 //! by one private CA (`tributary-router pki init`, `pki issue`). A certificate carries its owner
 //! as a SPIFFE ID in its only URI name; the server's also carries the DNS names or addresses that
 //! clients check, which an edge's certificate does not have, so an edge cannot pose as a router.
-//! Public CAs and the system's trust store play no part.
+//! Public CAs and the system's trust store play no part. Listeners for others (OTLP senders) are
+//! told apart: [`ListenerTls`].
 //!
 //! Crypto is rustls with ring. Bounds: a PEM file has at most [`MAX_PEM_BYTES`].
 
+mod listener;
 mod spiffe;
 
 use std::fs::File;
@@ -22,7 +24,8 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVeri
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-pub use spiffe::{InvalidSpiffeId, SpiffeId, SpiffeKind, spiffe_id_of};
+pub use listener::ListenerTls;
+pub use spiffe::{InvalidSpiffeId, SpiffeId, SpiffeKind, spiffe_id_of, valid_until};
 
 /// The largest PEM file that is read.
 pub const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -71,15 +74,14 @@ pub enum TlsError {
         remedy: &'static str,
     },
     /// The key belongs to another certificate.
-    #[error(
-        "{}: is not the key of {}: give the pair that one `tributary-router pki issue` wrote",
-        key.display(), cert.display()
-    )]
+    #[error("{}: is not the key of {}: {remedy}", key.display(), cert.display())]
     KeyMismatch {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A peer's certificate that names nobody.
     #[error("certificate: {problem}: {ISSUE}")]
@@ -99,10 +101,12 @@ impl TlsFiles {
     /// # Errors
     /// If a file cannot be read or used; see [`TlsError`].
     pub fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
-        let (chain, key) = self.identity()?;
+        let (chain, key) = identity(&self.cert, &self.key, ISSUE)?;
         let builder = tls13(ClientConfig::builder_with_provider(provider()), &self.cert)?;
-        let mut config =
-            builder.with_root_certificates(self.roots()?).with_client_auth_cert(chain, key).map_err(|error| self.refused(&error))?;
+        let mut config = builder
+            .with_root_certificates(roots(&self.ca, INIT)?)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| refused(&error, &self.cert, &self.key, ISSUE))?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
@@ -114,10 +118,13 @@ impl TlsFiles {
     /// # Errors
     /// If a file cannot be read or used; see [`TlsError`].
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-        let (chain, key) = self.identity()?;
+        let (chain, key) = identity(&self.cert, &self.key, ISSUE)?;
         let verifier = self.client_verifier()?;
         let builder = tls13(ServerConfig::builder_with_provider(provider()), &self.cert)?;
-        let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(|error| self.refused(&error))?;
+        let mut config = builder
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(|error| refused(&error, &self.cert, &self.key, ISSUE))?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
@@ -127,7 +134,7 @@ impl TlsFiles {
     /// # Errors
     /// If the CA file cannot be read or used; see [`TlsError`].
     pub fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-        let roots = Arc::new(self.roots()?);
+        let roots = Arc::new(roots(&self.ca, INIT)?);
         WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(|error| unusable(&self.ca, error.to_string(), INIT))
     }
 
@@ -142,39 +149,39 @@ impl TlsFiles {
             other => other,
         })
     }
-
-    fn identity(&self) -> Result<(Chain, PrivateKeyDer<'static>), TlsError> {
-        let chain = certificates(&self.cert, ISSUE)?;
-        let pem = read(&self.key, ISSUE)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
-            use rustls_pki_types::pem::Error;
-            let problem = match error {
-                Error::NoItemsFound => "no private key in it".to_owned(),
-                other => format!("not PEM: {other}"),
-            };
-            unusable(&self.key, problem, ISSUE)
-        })?;
-        Ok((chain, key))
-    }
-
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca, INIT)? {
-            roots.add(certificate).map_err(|error| unusable(&self.ca, error.to_string(), INIT))?;
-        }
-        Ok(roots)
-    }
-
-    fn refused(&self, error: &rustls::Error) -> TlsError {
-        match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { cert: self.cert.clone(), key: self.key.clone() },
-            other => unusable(&self.key, other.to_string(), ISSUE),
-        }
-    }
 }
 
 /// The owner's certificate first; never empty.
 type Chain = Vec<CertificateDer<'static>>;
+
+fn identity(cert: &Path, key: &Path, remedy: &'static str) -> Result<(Chain, PrivateKeyDer<'static>), TlsError> {
+    let chain = certificates(cert, remedy)?;
+    let pem = read(key, remedy)?;
+    let found = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        use rustls_pki_types::pem::Error;
+        let problem = match error {
+            Error::NoItemsFound => "no private key in it".to_owned(),
+            other => format!("not PEM: {other}"),
+        };
+        unusable(key, problem, remedy)
+    })?;
+    Ok((chain, found))
+}
+
+fn roots(ca: &Path, remedy: &'static str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca, remedy)? {
+        roots.add(certificate).map_err(|error| unusable(ca, error.to_string(), remedy))?;
+    }
+    Ok(roots)
+}
+
+fn refused(error: &rustls::Error, cert: &Path, key: &Path, remedy: &'static str) -> TlsError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { cert: cert.to_path_buf(), key: key.to_path_buf(), remedy },
+        other => unusable(key, other.to_string(), remedy),
+    }
+}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

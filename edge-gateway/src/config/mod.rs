@@ -4,10 +4,18 @@
 //! name: eu-1                        # as in the certificate: spiffe://<domain>/edge/eu-1
 //! data_dir: /var/lib/tributary-edge
 //! labels: { region: eu-west-1, kind: kubernetes }
-//! receive: { grpc: 0.0.0.0:4317, http: 0.0.0.0:4318, max_request: 16MiB, memory: 256MiB, wait: 500ms }
+//! receive:
+//!   grpc: 0.0.0.0:4317              # or a mapping: TLS, whom to take; or off
+//!   http: 0.0.0.0:4318
+//!   listeners: [ "unix:/run/tributary/otlp.sock" ]
+//!   max_request: 16MiB
+//!   memory: 256MiB
+//!   wait: 500ms
+//!   connections: { handshake: 10s, idle: 90s, body: 30s, answer: 30s, keep_alive: 30s, max_age: 10m, grace: 30s }
 //! identity:
-//!   default_tenant: acme            # for senders without a token; leave out to refuse them
+//!   default_tenant: acme            # for senders without certificate and token; leave out to refuse them
 //!   tokens: [ { sha256: <hex of the token's SHA-256>, tenant: acme } ]
+//!   certificates: [ { spiffe: spiffe://example.org/ns/shop/sa/cart, tenant: acme } ]
 //! tenants: { acme: { class: high } }
 //! batch: { rows: 10000, raw: 6MiB, age: 5s, open: 64MiB, workers: 2 }
 //! inbox: { budget: 1GiB, commit_wait: 2ms, recent: 65536 }
@@ -24,6 +32,7 @@
 //! log_json: false
 //! ```
 
+mod listener;
 mod raw;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +44,11 @@ use federation_proto::identity::EdgeName;
 use service::config::{ByteSize, ConfigError, Invalid, Rate, Span};
 use service::tls::TlsFiles;
 
-pub use raw::{Raw, RawAdmin, RawBackoff, RawBatch, RawIdentity, RawInbox, RawReceive, RawShip, RawSpool, RawTenant, RawToken};
+pub use listener::{Address, Credential, Listener, Mode, Protocol, RawEntrance, RawListener};
+pub use raw::{
+    Raw, RawAdmin, RawBackoff, RawBatch, RawCertificate, RawConnections, RawIdentity, RawInbox, RawReceive, RawShip, RawSpool, RawTenant,
+    RawToken,
+};
 
 use crate::batcher;
 use crate::identity::Identities;
@@ -77,16 +90,37 @@ pub struct Config {
 /// The OTLP receivers.
 #[derive(Debug, Clone)]
 pub struct Receive {
-    /// OTLP/gRPC.
-    pub grpc: SocketAddr,
-    /// OTLP/HTTP.
-    pub http: SocketAddr,
+    /// Where senders come in. Never empty.
+    pub listeners: Vec<Listener>,
     /// Largest request after decompression, in bytes.
     pub max_request_bytes: usize,
     /// Request bodies in memory, in bytes; at least four of the largest.
     pub memory_bytes: usize,
     /// How long a sender waits for memory.
     pub wait: Duration,
+    /// Bounds of connections.
+    pub connections: Connections,
+}
+
+/// How long connections, and what is sent on them, may take; none is zero. See [`RawConnections`].
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// From the connection to the first bytes of a request.
+    pub handshake: Duration,
+    /// HTTP/1.1: idle, or for a request's head.
+    pub idle: Duration,
+    /// A request's body.
+    pub body: Duration,
+    /// An answer that the sender does not read.
+    pub answer: Duration,
+    /// Between pings of HTTP/2.
+    pub keep_alive: Duration,
+    /// Until a connection is asked to end.
+    pub max_age: Duration,
+    /// From there until it is cut off.
+    pub grace: Duration,
+    /// Memory of all connections' windows and buffers, in bytes.
+    pub memory_bytes: usize,
 }
 
 /// Requests on disk.
@@ -159,7 +193,7 @@ impl Config {
         let max_request_bytes = raw.receive.max_request.as_usize();
         let segment_bytes = at_least("spool.segment", raw.spool.segment, ByteSize::mib(1))?;
         Ok(Self {
-            receive: receive(&raw.receive)?,
+            receive: receive(&raw.receive, &raw.identity)?,
             identities: Identities::from_raw(&raw.identity, classes)?,
             batch: batch(&raw.batch)?,
             workers: if raw.batch.workers == 0 { cores.saturating_sub(1).max(1) } else { raw.batch.workers.min(64) },
@@ -196,22 +230,37 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
     }
 }
 
-fn receive(raw: &RawReceive) -> Result<Receive, Invalid> {
+fn receive(raw: &RawReceive, identity: &RawIdentity) -> Result<Receive, Invalid> {
     let max_request = at_least("receive.max_request", raw.max_request, ByteSize::kib(64))?;
     // What a router decodes at most: a record larger than that would be kept, shipped, and then be of no use.
     if raw.max_request > ByteSize::mib(64) {
         return Err(Invalid::new("receive.max_request", format!("{} is too large: expected at most 64MiB", raw.max_request)));
     }
     at_least("receive.memory", raw.memory, ByteSize(max_request.saturating_mul(4)))?;
-    if raw.grpc.addr() == raw.http.addr() && raw.grpc.addr().port() != 0 {
-        return Err(Invalid::new("receive.http", format!("{} is receive.grpc's address: expected another port", raw.http)));
-    }
+    let connections = connections(&raw.connections, raw.memory.as_usize() / 2)?;
     Ok(Receive {
-        grpc: raw.grpc.addr(),
-        http: raw.http.addr(),
+        listeners: listener::listeners(raw, identity)?,
         max_request_bytes: raw.max_request.as_usize(),
         memory_bytes: raw.memory.as_usize(),
         wait: raw.wait.as_duration(),
+        connections,
+    })
+}
+
+fn connections(raw: &RawConnections, memory_bytes: usize) -> Result<Connections, Invalid> {
+    let some = |name: &str, span: Span| match span.as_duration() {
+        Duration::ZERO => Err(Invalid::new(format!("receive.connections.{name}"), "0s: expected more, such as 30s")),
+        span => Ok(span),
+    };
+    Ok(Connections {
+        handshake: some("handshake", raw.handshake)?,
+        idle: some("idle", raw.idle)?,
+        body: some("body", raw.body)?,
+        answer: some("answer", raw.answer)?,
+        keep_alive: some("keep_alive", raw.keep_alive)?,
+        max_age: some("max_age", raw.max_age)?,
+        grace: some("grace", raw.grace)?,
+        memory_bytes,
     })
 }
 

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use service::config::{ByteSize, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
+use super::RawEntrance;
+
 /// The file as written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,26 +57,69 @@ pub struct Raw {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawReceive {
-    /// OTLP/gRPC.
-    pub grpc: Listen,
-    /// OTLP/HTTP, protobuf.
-    pub http: Listen,
-    /// Largest request, after decompression.
+    /// OTLP/gRPC: an address, a mapping (as in `receive.listeners`), or `off`. Default `0.0.0.0:4317`.
+    pub grpc: RawEntrance,
+    /// OTLP/HTTP, protobuf and JSON: an address, a mapping (as in `receive.listeners`), or `off`. Default `0.0.0.0:4318`.
+    pub http: RawEntrance,
+    /// More listeners, each an address or a mapping: with TLS, for certificates, on a Unix socket. Default: none.
+    pub listeners: Vec<RawEntrance>,
+    /// Largest request, after decompression, in bytes: 64KiB to 64MiB. Default 16MiB.
     pub max_request: ByteSize,
-    /// Request bodies in memory: being received, on their way to disk, in open batches, being encoded.
+    /// Request bodies in memory, in bytes: being received, on their way to disk, in open batches, being encoded. At least four times
+    /// `max_request`. Connections may take half as much beside it. Default 256MiB.
     pub memory: ByteSize,
-    /// How long a sender waits for memory before it is told to retry.
+    /// How long a sender waits for memory before it is told to retry. Default 500ms.
     pub wait: Span,
+    /// How long connections, and what is sent on them, may take.
+    pub connections: RawConnections,
 }
 
 impl Default for RawReceive {
     fn default() -> Self {
         Self {
-            grpc: Listen(SocketAddr::from(([0, 0, 0, 0], 4317))),
-            http: Listen(SocketAddr::from(([0, 0, 0, 0], 4318))),
+            grpc: Listen(SocketAddr::from(([0, 0, 0, 0], 4317))).into(),
+            http: Listen(SocketAddr::from(([0, 0, 0, 0], 4318))).into(),
+            listeners: Vec::new(),
             max_request: ByteSize::mib(16),
             memory: ByteSize::mib(256),
             wait: Span::from_millis(500),
+            connections: RawConnections::default(),
+        }
+    }
+}
+
+/// `receive.connections:`. All times are more than zero.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConnections {
+    /// From the connection to the first bytes of a request, TLS handshake included. Default 10s.
+    pub handshake: Span,
+    /// How long an HTTP/1.1 connection may be idle or take for a request's head. More than senders pause between two requests, so that
+    /// it does not close under one. Default 90s.
+    pub idle: Span,
+    /// How long a request's body may take. Default 30s.
+    pub body: Span,
+    /// How long a sender may leave an answer unread. Default 30s.
+    pub answer: Span,
+    /// How often an HTTP/2 sender is pinged; without an answer within half of it the connection ends. Default 30s.
+    pub keep_alive: Span,
+    /// After this, a tenth more or less, a connection is asked to end (GOAWAY, `connection: close`), so that load balancers spread
+    /// senders anew. Default 10m.
+    pub max_age: Span,
+    /// How long a connection that was asked to end may take for what it has begun. Default 30s.
+    pub grace: Span,
+}
+
+impl Default for RawConnections {
+    fn default() -> Self {
+        Self {
+            handshake: Span::from_secs(10),
+            idle: Span::from_secs(90),
+            body: Span::from_secs(30),
+            answer: Span::from_secs(30),
+            keep_alive: Span::from_secs(30),
+            max_age: Span::from_secs(600),
+            grace: Span::from_secs(30),
         }
     }
 }
@@ -83,10 +128,22 @@ impl Default for RawReceive {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawIdentity {
-    /// Whose the records of senders without a token are; none: they are refused.
+    /// Whose the records of senders without certificate and token are. Default: none, they are refused.
     pub default_tenant: Option<TenantId>,
     /// Bearer tokens.
     pub tokens: Vec<RawToken>,
+    /// Certificates of senders, where a listener asks for them (`tls.client_ca`).
+    pub certificates: Vec<RawCertificate>,
+}
+
+/// One of `identity.certificates`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCertificate {
+    /// The SPIFFE ID, which is the certificate's only URI name: `spiffe://example.org/ns/shop/sa/cart`.
+    pub spiffe: String,
+    /// Whose the records of its owner are.
+    pub tenant: TenantId,
 }
 
 /// One of `identity.tokens`.

@@ -1,6 +1,9 @@
 use std::fs;
 
+use federation_proto::identity::TenantId;
+
 use super::*;
+use crate::identity::Accepts;
 
 const LEAST: &str =
     "name: eu-1\ndata_dir: /tmp/edge\nship:\n  endpoints: [\"router:4433\"]\n  tls: { ca: ca.pem, cert: edge.pem, key: edge.key }\n";
@@ -16,8 +19,9 @@ fn load(text: &str) -> Result<Config, String> {
 #[test]
 fn the_least_file_runs() {
     let config = load(LEAST).unwrap();
-    assert_eq!(config.receive.grpc.to_string(), "0.0.0.0:4317");
-    assert_eq!(config.receive.http.to_string(), "0.0.0.0:4318");
+    let listeners: Vec<_> = config.receive.listeners.iter().map(|l| (l.key.as_str(), l.address.to_string(), l.protocol)).collect();
+    let expected = [("receive.grpc", "0.0.0.0:4317", Protocol::Grpc), ("receive.http", "0.0.0.0:4318", Protocol::Http)];
+    assert_eq!(listeners, expected.map(|(key, address, protocol)| (key, address.to_owned(), protocol)));
     assert_eq!((config.batch.rows, config.batch.raw_bytes, config.batch.age), (10_000, 6 << 20, Duration::from_secs(5)));
     assert_eq!(config.ship.endpoints, [Endpoint { address: "router:4433".to_owned(), server_name: "router".to_owned() }]);
     assert_eq!(config.ship.link_cap, None);
@@ -44,6 +48,65 @@ fn impossible_values_name_their_key() {
         let error = load(&format!("{LEAST}{more}\n")).unwrap_err();
         assert!(error.contains(&format!(" {key}: ")), "{more}: {error}");
         assert!(error.contains("edge.yaml:6:"), "{more}: {error}");
+    }
+}
+
+const IDENTITY: &str = "identity: { default_tenant: acme, tokens: [ { sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, \
+                        tenant: acme } ], certificates: [ { spiffe: spiffe://a.example/cart, tenant: shop } ] }\n";
+
+/// A listener is an address, a mapping, or off; each takes what it says, or all that is configured for it.
+#[test]
+fn listeners_in_all_forms() {
+    let receive = "receive:\n  grpc: off\n  http: { listen: \"127.0.0.1:4318\", tls: { cert: a.pem, key: a.key }, accept: [token] }\n  \
+                   listeners:\n    - unix:/run/otlp.sock\n    - { listen: \"unix:/run/b.sock\", mode: 0600, protocol: grpc, \
+                   default_tenant: node, accept: [default] }\n    - { listen: \"127.0.0.1:4320\", tls: { cert: a.pem, key: a.key, \
+                   client_ca: ca.pem } }\n";
+    let config = load(&format!("{LEAST}{IDENTITY}{receive}")).unwrap();
+    let tenant = |name: &str| TenantId::new(name).ok();
+    let found: Vec<_> = config.receive.listeners.into_iter().map(|l| (l.key, l.protocol, l.mode.0, l.accepts)).collect();
+    let accepts = |certificate, token, default_tenant| Accepts { certificate, token, default_tenant };
+    let expected = [
+        ("receive.http".to_owned(), Protocol::Http, 0o660, accepts(false, true, None)),
+        ("receive.listeners[0]".to_owned(), Protocol::Any, 0o660, accepts(false, true, tenant("acme"))),
+        ("receive.listeners[1]".to_owned(), Protocol::Grpc, 0o600, accepts(false, false, tenant("node"))),
+        ("receive.listeners[2]".to_owned(), Protocol::Any, 0o660, accepts(true, true, tenant("acme"))),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// A listener that cannot be meant is refused, with the key that is wrong.
+#[test]
+fn impossible_listeners_name_their_key() {
+    let tls = "tls: { cert: a.pem, key: a.key }";
+    for (receive, key) in [
+        ("{ grpc: localhost:4317 }".to_owned(), "receive.grpc"),
+        ("{ grpc: unix:otlp.sock }".to_owned(), "receive.grpc"),
+        (format!("{{ grpc: \"unix:/{}\" }}", "x".repeat(100)), "receive.grpc"),
+        ("{ grpc: true }".to_owned(), "receive.grpc"),
+        ("{ grpc: { listne: \"127.0.0.1:1\" } }".to_owned(), "receive.grpc.listne"),
+        ("{ grpc: { mode: 0600 } }".to_owned(), "receive.grpc.listen"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", protocol: http } }".to_owned(), "receive.grpc.protocol"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", mode: 0600 } }".to_owned(), "receive.grpc.mode"),
+        ("{ grpc: { listen: \"unix:/a.sock\", mode: 0999 } }".to_owned(), "receive.grpc.mode"),
+        (format!("{{ grpc: {{ listen: \"unix:/a.sock\", {tls} }} }}"), "receive.grpc.tls"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", tls: { cert: a.pem } } }".to_owned(), "receive.grpc.tls.key"),
+        (format!("{{ grpc: {{ listen: \"127.0.0.1:1\", {tls}, accept: [certificate] }} }}"), "receive.grpc.accept"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", accept: [] } }".to_owned(), "receive.grpc.accept"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", accept: [password] } }".to_owned(), "receive.grpc.accept[0]"),
+        ("{ grpc: { listen: \"127.0.0.1:1\", accept: [token], default_tenant: x } }".to_owned(), "receive.grpc.default_tenant"),
+        ("{ listeners: [ \"127.0.0.1:1\", { listen: \"127.0.0.1:1\" } ] }".to_owned(), "receive.listeners[1]"),
+        ("{ grpc: off, http: off }".to_owned(), "receive"),
+        ("{ connections: { max_age: 0s } }".to_owned(), "receive.connections.max_age"),
+        // Nobody asks for the certificates that IDENTITY has.
+        ("{}".to_owned(), "identity.certificates"),
+    ] {
+        let error = load(&format!("{LEAST}{IDENTITY}receive: {receive}\n")).unwrap_err();
+        assert!(error.contains(&format!(" {key}: ")), "{receive}: {error}");
+    }
+    for accept in ["token", "default", "certificate"] {
+        let asks = "tls: { cert: a.pem, key: a.key, client_ca: ca.pem }";
+        let error = load(&format!("{LEAST}receive: {{ http: {{ listen: \"127.0.0.1:1\", {asks}, accept: [{accept}] }} }}\n")).unwrap_err();
+        assert!(error.contains(" receive.http.accept: "), "{accept}: {error}");
     }
 }
 

@@ -140,11 +140,18 @@ impl std::fmt::Debug for EncoderPool {
 }
 
 impl EncoderPool {
-    /// Starts `workers` threads, and one that takes over when they fall behind.
+    /// Starts `workers` threads, and one that takes over when they fall behind. Each has an `alive` of its own, which is dropped when it
+    /// ends, however it does.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(workers: usize, custody: Arc<Mutex<Custody>>, spool: Committer, on_stored: OnStored) -> std::io::Result<Self> {
+    pub fn start<A: Send + 'static>(
+        workers: usize,
+        custody: Arc<Mutex<Custody>>,
+        spool: Committer,
+        on_stored: OnStored,
+        alive: impl Fn() -> A,
+    ) -> std::io::Result<Self> {
         let spool_id = SpoolId(spool.with(|log| log.id()));
         let inbox_id = custody.lock().inbox();
         let shared = Arc::new(Shared {
@@ -159,16 +166,22 @@ impl EncoderPool {
         });
         let pool = Self { shared, threads: Arc::default() };
         for number in 0..workers.max(1) {
-            pool.start_thread(format!("edge-encode-{number}"), |shared| {
+            let alive = alive();
+            pool.start_thread(format!("edge-encode-{number}"), move |shared| {
+                let _alive = alive;
                 priority::give_way();
                 shared.run(1);
             })?;
         }
-        pool.start_thread("edge-encode-relief".to_owned(), |shared| shared.run(RELIEF_FROM))?;
+        let alive = alive();
+        pool.start_thread("edge-encode-relief".to_owned(), move |shared| {
+            let _alive = alive;
+            shared.run(RELIEF_FROM);
+        })?;
         Ok(pool)
     }
 
-    fn start_thread(&self, name: String, work: fn(Arc<Shared>)) -> std::io::Result<()> {
+    fn start_thread(&self, name: String, work: impl FnOnce(Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name(name).spawn(move || work(shared))?;
         self.threads.lock().push(thread);

@@ -42,6 +42,12 @@ pub enum Refusal {
     /// Beyond the limit, in bytes: send less at a time.
     #[error("the request is larger than {0} bytes (receive.max_request): send less at a time")]
     TooLarge(usize),
+    /// A path that is not one of OTLP's: do not retry.
+    #[error("no such path here: expected one like {0}")]
+    NotFound(&'static str),
+    /// Another method than POST: do not retry.
+    #[error("OTLP requests are sent by POST")]
+    NotPost,
     /// A content type or encoding that is not spoken here: do not retry.
     #[error("{0}")]
     Unsupported(String),
@@ -61,6 +67,8 @@ impl Refusal {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Malformed(_) => "malformed",
             Self::TooLarge(_) => "too_large",
+            Self::NotFound(_) => "not_found",
+            Self::NotPost => "not_post",
             Self::Unsupported(_) => "unsupported",
             Self::Busy(_) => "busy",
             Self::Unavailable(_) => "unavailable",
@@ -284,3 +292,6 @@ fn canonical(signal: Signal, body: &[u8], limits: &otlp::Limits) -> Result<(Scan
     }
     Ok((scan, Some(Bytes::from(normalised))))
 }
+
+#[cfg(test)]
+mod tests;

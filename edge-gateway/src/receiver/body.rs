@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use federation_proto::identity::Signal;
+use federation_proto::otlp::json::{self, JsonFault};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
 use crate::compression::{Compression, Inflate};
 use crate::ingest::{Body, Claim, Memory, Refusal};
 
-/// A body must be whole within this.
-pub(super) const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// So much of a refused body is read and forgotten, in bytes, so that its sender gets to reading why.
+const DISCARD_BYTES: usize = 64 << 20;
 /// A body of unknown length is read in claims of at least this, in bytes.
 const STEP_BYTES: usize = 64 * 1024;
 /// Length of a gRPC message's prefix: a flag and the length.
@@ -22,22 +25,37 @@ pub(super) struct Packed {
     claim: Claim,
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(super) async fn read(body: axum::body::Body, limit: usize, memory: &Memory) -> Result<Packed, Refusal> {
-    timely(Reading::new(body, limit, memory).all()).await
+/// Reads a whole body of at most `limit` bytes, which must have arrived within `time`.
+pub(super) async fn read(body: &mut Incoming, limit: usize, memory: &Memory, time: Duration) -> Result<Packed, Refusal> {
+    timely(time, Reading::new(body, limit, memory).all()).await
 }
 
 /// Reads one gRPC message, and says whether its sender compressed it.
-pub(super) async fn read_grpc(body: axum::body::Body, limit: usize, memory: &Memory) -> Result<(bool, Packed), Refusal> {
-    timely(Reading::new(body, limit + GRPC_PREFIX, memory).grpc_message(limit)).await
+pub(super) async fn read_grpc(body: &mut Incoming, limit: usize, memory: &Memory, time: Duration) -> Result<(bool, Packed), Refusal> {
+    timely(time, Reading::new(body, limit + GRPC_PREFIX, memory).grpc_message(limit)).await
 }
 
-async fn timely<T>(reading: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    tokio::time::timeout(RECEIVE_TIMEOUT, reading).await.unwrap_or(Err(Refusal::Unavailable("the request did not arrive in time")))
+async fn timely<T>(time: Duration, reading: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    tokio::time::timeout(time, reading).await.unwrap_or(Err(Refusal::Unavailable("the request did not arrive in time")))
+}
+
+/// Reads the rest of a body that is refused, for at most `time`. An HTTP/1.1 sender mostly reads no answer before it has sent all, and
+/// a connection closed before that is reset: it would never learn that it must not send this again.
+pub(super) async fn discard(body: &mut Incoming, time: Duration) {
+    let reading = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(len) else { return };
+            left = rest;
+        }
+    };
+    // Too slow is as good as too much.
+    let _ = tokio::time::timeout(time, reading).await;
 }
 
 struct Reading<'a> {
-    body: axum::body::Body,
+    body: &'a mut Incoming,
     limit: usize,
     memory: &'a Memory,
     buffer: BytesMut,
@@ -45,7 +63,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(body: axum::body::Body, limit: usize, memory: &'a Memory) -> Self {
+    fn new(body: &'a mut Incoming, limit: usize, memory: &'a Memory) -> Self {
         Self { body, limit, memory, buffer: BytesMut::new(), claim: None }
     }
 
@@ -67,7 +85,8 @@ impl<'a> Reading<'a> {
                 none => *none = Some(more),
             }
         }
-        self.buffer.reserve(len - self.buffer.len());
+        // What was read may be more than a lying prefix says.
+        self.buffer.reserve(len.saturating_sub(self.buffer.len()));
         Ok(())
     }
 
@@ -88,7 +107,7 @@ impl<'a> Reading<'a> {
 
     async fn all(mut self) -> Result<Packed, Refusal> {
         // A declared length is claimed at once, so that a sender is refused before it has sent.
-        let declared = hyper::body::Body::size_hint(&self.body).exact().unwrap_or(0);
+        let declared = hyper::body::Body::size_hint(self.body).exact().unwrap_or(0);
         self.make_room(usize::try_from(declared).unwrap_or(usize::MAX)).await?;
         while self.more().await? {}
         self.finish()
@@ -150,4 +169,16 @@ pub(super) async fn open(packed: Packed, form: Compression, limit: usize, memory
     })?;
     // The packed form is gone once it is on disk; until then it counts as part of the open one, which is longer.
     Ok(Body { open: claim.hold(Bytes::from(open)), packed: Some((form, bytes)) })
+}
+
+/// The protobuf form of a JSON body. Room for the most that it may become is claimed first.
+pub(super) async fn to_protobuf(signal: Signal, text: &Bytes, limit: usize, memory: &Memory) -> Result<Body, Refusal> {
+    /// What a JSON body may grow by: a list of one-digit doubles.
+    const GROWTH: usize = 4;
+    let claim = memory.claim(text.len().saturating_mul(GROWTH).min(limit)).await?;
+    let protobuf = json::to_protobuf(signal, text, limit).map_err(|error| match error.fault {
+        JsonFault::TooLarge(_) => Refusal::TooLarge(limit),
+        _ => Refusal::Malformed(format!("malformed OTLP/JSON: {error}")),
+    })?;
+    Ok(Body { open: claim.hold(Bytes::from(protobuf)), packed: None })
 }

@@ -1,37 +1,26 @@
 //! OTLP/gRPC: one message in, one empty message and a status out. Framed by hand, so that the sender's compressed bytes can go to
 //! disk as they came and memory is claimed before it is read.
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
-use axum::routing::post;
 use bytes::Bytes;
 use federation_proto::identity::Signal;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use hyper::body::Incoming;
 
-use super::{Receiver, body, status};
+use super::exchange::{Exchange, Reply};
+use super::{body, status};
 use crate::compression::Compression;
 use crate::ingest::Refusal;
 
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
-const STATUS: &str = "grpc-status";
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// An empty Export*ServiceResponse, framed: everything was taken.
 static EMPTY_RESPONSE: [u8; 5] = [0; 5];
 
-pub(super) fn routes(receiver: Receiver) -> Router {
-    let routes = super::by_signal(Router::new(), path, |signal| {
-        let receiver = receiver.clone();
-        post(move |request: Request| answer(receiver.clone(), signal, request))
-    });
-    routes.fallback(async || respond(Err(Refusal::Unsupported("no such service or method here".to_owned()))))
-}
-
-fn path(signal: Signal) -> &'static str {
+pub(super) fn path(signal: Signal) -> &'static str {
     match signal {
         Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
@@ -39,28 +28,18 @@ fn path(signal: Signal) -> &'static str {
     }
 }
 
-async fn answer(receiver: Receiver, signal: Signal, request: Request) -> Response {
-    let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if !is_grpc {
-        let mut response = Response::new(Body::from("this port speaks OTLP/gRPC; OTLP/HTTP has a port of its own (receive.http)\n"));
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return response;
-    }
-    let outcome = export(&receiver, signal, request).await;
-    super::count("grpc", signal, &outcome);
-    respond(outcome)
-}
-
-async fn export(receiver: &Receiver, signal: Signal, request: Request) -> Result<(), Refusal> {
-    let (head, body) = request.into_parts();
-    let tenant = receiver.identities.tenant(&head.headers)?;
-    let form = encoding(&head.headers)?;
-    let (compressed, packed) = body::read_grpc(body, receiver.max_request_bytes, &receiver.memory).await?;
-    let form = if compressed { form } else { Compression::Plain };
-    if compressed && form == Compression::Plain {
+pub(super) async fn export(exchange: &Exchange, signal: Signal, head: Parts, incoming: &mut Incoming) -> Result<(), Refusal> {
+    let receiver = &exchange.door.receiver;
+    let tenant = exchange.tenant(&head.headers)?;
+    let packing = encoding(&head.headers)?;
+    drop(head);
+    let (limit, memory) = (receiver.max_request_bytes, &receiver.memory);
+    let (compressed, packed) = body::read_grpc(incoming, limit, memory, receiver.connections.body).await?;
+    let packing = if compressed { packing } else { Compression::Plain };
+    if compressed && packing == Compression::Plain {
         return Err(Refusal::Malformed("gRPC: the message is compressed, grpc-encoding does not say how".to_owned()));
     }
-    let body = body::open(packed, form, receiver.max_request_bytes, &receiver.memory).await?;
+    let body = body::open(packed, packing, limit, memory).await?;
     receiver.ingest.accept(signal, tenant, body).await
 }
 
@@ -70,16 +49,15 @@ fn encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
     known.ok_or_else(|| Refusal::Unsupported(format!("grpc-encoding {name:?}: expected identity, gzip or zstd")))
 }
 
-fn respond(outcome: Result<(), Refusal>) -> Response {
+pub(super) fn respond(outcome: &Result<(), Refusal>) -> Response<Reply> {
     let mut response = match outcome {
         Ok(()) => {
-            let trailers = HeaderMap::from_iter([(http::HeaderName::from_static(STATUS), HeaderValue::from_static("0"))]);
-            let body = Full::new(Bytes::from_static(&EMPTY_RESPONSE)).with_trailers(async { Some(Ok(trailers)) });
-            let mut response = Response::new(Body::new(body));
+            let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
+            let mut response = Response::new(Reply { data: Bytes::from_static(&EMPTY_RESPONSE), trailers: Some(trailers) });
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             response
         }
-        Err(refusal) => status::grpc(&refusal).into_http(),
+        Err(refusal) => status::grpc(refusal).into_http(),
     };
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
     response

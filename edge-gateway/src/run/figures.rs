@@ -28,12 +28,18 @@ fn counters() {
     describe_counter!("tributary_edge_batches_total", Unit::Count, "Batches closed, by why: full, age, budget, drain");
     describe_counter!("tributary_edge_acked_batches_total", Unit::Count, "Batches that a router acknowledged");
     describe_counter!("tributary_edge_nacks_total", Unit::Count, "Batches that a router did not take, by reason");
+    describe_counter!(
+        "tributary_edge_sender_connections_ended_total",
+        Unit::Count,
+        "Connections of senders that ended, by listener and why: closed, handshake, silent, failed, aged, cut, drained"
+    );
     describe_counter!("tributary_edge_connections_total", Unit::Count, "Connections that a router took in");
     describe_counter!("tributary_edge_wire_bytes_total", Unit::Bytes, "UDP payload sent to routers, headers and retransmissions included");
 }
 
 fn gauges() {
     describe_gauge!("tributary_edge_link_up", "1 while a router has taken us in");
+    describe_gauge!("tributary_edge_sender_connections", Unit::Count, "Open connections of senders, by listener");
     describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
     describe_gauge!("tributary_edge_inbox_bytes", Unit::Bytes, "Disk that the inbox takes");
     describe_gauge!("tributary_edge_queued_batches", Unit::Count, "Batches that no router acknowledged");

@@ -8,14 +8,16 @@
 //! `/readyz` answers whether senders should come here: whether what they send is taken and kept. A missing router alone does not
 //! make an edge unready: data moves, onto its disk, as it is meant to in an outage, and an orchestrator that took the edge away
 //! would lose senders their one place that still takes it. It is unready when inbox or spool refuse, and when there is no router and
-//! the spool is nearly full. The link's state is in `/ledger` and `tributary_edge_link_up`.
+//! the spool is nearly full, and when a part of it has died ([`alive`]). The link's state is in `/ledger` and `tributary_edge_link_up`.
 
+mod alive;
 mod figures;
 mod open;
 mod report;
 mod status;
 mod tasks;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,16 +27,16 @@ use service::admin::{Admin, AdminError, Readiness};
 use service::config::{ConfigError, Listen};
 use service::shutdown::{Shutdown, drain};
 use service::tls::SpiffeKind;
-use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::alive::Alive;
 use crate::clock;
 use crate::compression::Thrift;
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::encoder::EncoderPool;
 use crate::ingest::{Ingest, Memory};
 use crate::link::{self, ConnectError, Link};
-use crate::receiver::Receiver;
+use crate::receiver::{self, BoundListener, ListenError, Receiver};
 
 pub use open::OpenLogError;
 
@@ -47,16 +49,9 @@ pub enum RunError {
     /// A log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenLogError),
-    /// An address cannot be had.
-    #[error("{key}: {address} cannot be bound: {error}; stop the process that has it, or set another address")]
-    Listen {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The admin endpoint's address cannot be had.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -98,6 +93,7 @@ pub fn check(config: &Config) -> Result<(), RunError> {
         return Err(RunError::Name { name: config.name.to_string(), cert, found: id.to_string() });
     }
     config.ship.tls.client_config(&[]).map_err(ConnectError::from)?;
+    config.receive.listeners.iter().try_for_each(|listener| receiver::check(listener).map(drop))?;
     Ok(())
 }
 
@@ -119,19 +115,25 @@ pub struct Edge {
     /// Stops the admin endpoint, last of all, so that a drain can be watched.
     watching: Shutdown,
     admin: JoinHandle<()>,
-    /// Where the receivers and the admin endpoint are: gRPC, HTTP, admin.
+    /// Where the receivers and the admin endpoint are.
     pub bound: Bound,
 }
 
 /// The addresses as the kernel gave them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bound {
-    /// OTLP/gRPC.
-    pub grpc: SocketAddr,
-    /// OTLP/HTTP.
-    pub http: SocketAddr,
+    /// The receivers' by their place in the configuration: `receive.grpc`, `receive.listeners[0]`.
+    pub receivers: BTreeMap<String, Address>,
     /// Health, metrics, ledger.
     pub admin: SocketAddr,
+}
+
+impl Bound {
+    /// The address and port of the receiver at `key`, if it is there and has one.
+    #[must_use]
+    pub fn tcp(&self, key: &str) -> Option<SocketAddr> {
+        self.receivers.get(key).and_then(Address::tcp)
+    }
 }
 
 /// What the tasks share.
@@ -143,6 +145,8 @@ pub(crate) struct Parts {
     pub(crate) memory: Memory,
     pub(crate) readiness: Readiness,
     pub(crate) budgets: open::Budgets,
+    /// Requested when the encoder threads may end.
+    pub(crate) closing: Shutdown,
 }
 
 impl Edge {
@@ -152,14 +156,16 @@ impl Edge {
     /// [`RunError`].
     pub async fn start(config: Config) -> Result<Self, RunError> {
         check(&config)?;
-        let (grpc, grpc_at) = bind("receive.grpc", config.receive.grpc).await?;
-        let (http, http_at) = bind("receive.http", config.receive.http).await?;
+        let mut listeners = Vec::with_capacity(config.receive.listeners.len());
+        for listener in &config.receive.listeners {
+            listeners.push(BoundListener::bind(listener.clone()).await?);
+        }
         let parts = {
             let config = config.clone();
             tokio::task::spawn_blocking(move || open::open(&config)).await.map_err(|error| RunError::Threads(error.into()))??
         };
         let parts = Arc::new(parts);
-        match Self::assemble(config, Arc::clone(&parts), (grpc, http), (grpc_at, http_at)).await {
+        match Self::assemble(config, Arc::clone(&parts), listeners).await {
             Ok(edge) => Ok(edge),
             Err(error) => {
                 blocking(move || parts.close()).await;
@@ -168,12 +174,7 @@ impl Edge {
         }
     }
 
-    async fn assemble(
-        config: Config,
-        parts: Arc<Parts>,
-        (grpc, http): (TcpListener, TcpListener),
-        (grpc_at, http_at): (SocketAddr, SocketAddr),
-    ) -> Result<Self, RunError> {
+    async fn assemble(config: Config, parts: Arc<Parts>, listeners: Vec<BoundListener>) -> Result<Self, RunError> {
         let ingest = Ingest::new(
             Arc::clone(&parts.link.custody),
             parts.inbox.committer.clone(),
@@ -185,20 +186,16 @@ impl Edge {
         let introduction = link::Introduction { name: config.name.clone(), labels: config.labels.clone() };
         let link = Link::new(Arc::clone(&parts.link), config.ship.clone(), introduction, open::seed())?;
         let (admin, admin_at) = start_admin(&config, &parts, &watching).await?;
-        let link = tokio::spawn(link.run(shipping.clone()));
+        let link = tokio::spawn(Alive::new(&parts.readiness, "link", &shipping).hold(link.run(shipping.clone())));
         let workers = tasks::start(&parts, &ingest, &config, &working);
-        let receiver = Receiver {
-            identities: config.identities.clone(),
-            ingest: ingest.clone(),
-            memory: parts.memory.clone(),
-            max_request_bytes: config.receive.max_request_bytes,
-        };
-        let mut receivers = JoinSet::new();
-        receivers.spawn(receiver.clone().serve_grpc(grpc, receiving.clone()));
-        receivers.spawn(receiver.serve_http(http, receiving.clone()));
+        let receivers = BTreeMap::from_iter(listeners.iter().map(|listener| (listener.key.clone(), listener.address.clone())));
+        for (key, address) in &receivers {
+            tracing::info!(key, %address, "receiver is up");
+        }
+        let bound = Bound { receivers, admin: admin_at };
+        let receivers = receive(&config, &parts, &ingest, listeners, &receiving);
         parts.readiness.set("receivers", Ok(()));
-        let bound = Bound { grpc: grpc_at, http: http_at, admin: admin_at };
-        tracing::info!(name = %config.name, grpc = %bound.grpc, http = %bound.http, admin = %bound.admin, "edge is up");
+        tracing::info!(name = %config.name, admin = %bound.admin, "edge is up");
         Ok(Self { config, parts, ingest, receiving, receivers, working, workers, shipping, link, watching, admin, bound })
     }
 
@@ -218,6 +215,12 @@ impl Edge {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.parts.readiness.is_ready()
+    }
+
+    /// How much of `receive.memory` is not claimed, in bytes.
+    #[must_use]
+    pub fn unclaimed_bytes(&self) -> usize {
+        self.parts.memory.free_bytes()
     }
 
     async fn stop(mut self) {
@@ -278,6 +281,7 @@ impl Parts {
 
     /// Ends all threads; then the last checkpoint.
     fn close(&self) {
+        self.closing.request();
         self.encoders.close();
         self.inbox.committer.close();
         self.link.spool.close();
@@ -298,11 +302,22 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
-    let failed = |error| RunError::Listen { key, address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+/// Starts the receivers; they end with `receiving`.
+fn receive(config: &Config, parts: &Parts, ingest: &Ingest, listeners: Vec<BoundListener>, receiving: &Shutdown) -> JoinSet<()> {
+    let receiver = Receiver {
+        identities: config.identities.clone(),
+        ingest: ingest.clone(),
+        memory: parts.memory.clone(),
+        max_request_bytes: config.receive.max_request_bytes,
+        connections: config.receive.connections,
+    };
+    let memory_bytes = config.receive.connections.memory_bytes / listeners.len().max(1);
+    let mut receivers = JoinSet::new();
+    for listener in listeners {
+        let alive = Alive::new(&parts.readiness, listener.key.clone(), receiving);
+        receivers.spawn(alive.hold(receiver.clone().serve(listener, memory_bytes, open::seed(), receiving.clone())));
+    }
+    receivers
 }
 
 async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -> Result<(JoinHandle<()>, SocketAddr), RunError> {

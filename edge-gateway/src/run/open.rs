@@ -9,8 +9,10 @@ use federation_proto::identity::SpoolId;
 use parking_lot::Mutex;
 use segment_log::{Committer, CommitterOptions, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex};
 use service::admin::Readiness;
+use service::shutdown::Shutdown;
 use tokio::sync::Notify;
 
+use super::alive::Alive;
 use super::{Parts, RunError, SharedCustody};
 use crate::config::Config;
 use crate::custody::{Recovered, Settings, recover};
@@ -134,7 +136,9 @@ fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shippe
         for_stored.shipper.lock().add(item);
         for_stored.wake.notify_one();
     });
-    let encoders = EncoderPool::start(config.workers, custody, spool, on_stored).map_err(RunError::Threads)?;
+    let (readiness, closing) = (Readiness::new(), Shutdown::new());
+    let alive = || Alive::new(&readiness, "encoders", &closing);
+    let encoders = EncoderPool::start(config.workers, custody, spool, on_stored, alive).map_err(RunError::Threads)?;
     let budgets = Budgets {
         inbox_bytes: config.inbox.budget_bytes,
         inbox_segment_bytes: config.inbox.segment_bytes,
@@ -143,7 +147,7 @@ fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shippe
         inbox_margin_bytes: config.inbox.segment_bytes.min(config.receive.max_request_bytes as u64),
     };
     let memory = Memory::new(config.receive.memory_bytes, config.receive.wait);
-    Ok(Parts { link, inbox, encoders, memory, readiness: Readiness::new(), budgets })
+    Ok(Parts { link, inbox, encoders, memory, readiness, budgets, closing })
 }
 
 fn open_log(what: &'static str, dir: &Path, index: Box<dyn Index>, options: Options) -> Result<(Log, Recovery), OpenLogError> {

@@ -11,6 +11,7 @@ use service::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
 use super::Parts;
+use super::alive::Alive;
 use crate::clock;
 use crate::config::Config;
 use crate::custody::{Custody, Rows, checkpoint_inbox, checkpoint_spool};
@@ -30,9 +31,10 @@ const NEARLY_FULL_PERCENT: u64 = 90;
 pub(super) fn start(parts: &Arc<Parts>, ingest: &Ingest, config: &Config, working: &Shutdown) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let resolution = (config.batch.age / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
-    tasks.spawn(close_by_age(Arc::clone(parts), resolution, working.clone()));
-    tasks.spawn(read_backlog(Arc::clone(parts), working.clone()));
-    tasks.spawn(maintain(Arc::clone(parts), ingest.clone(), working.clone()));
+    let alive = |name: &str| Alive::new(&parts.readiness, name, working);
+    tasks.spawn(alive("batch_closing").hold(close_by_age(Arc::clone(parts), resolution, working.clone())));
+    tasks.spawn(alive("backlog").hold(read_backlog(Arc::clone(parts), working.clone())));
+    tasks.spawn(alive("maintenance").hold(maintain(Arc::clone(parts), ingest.clone(), working.clone())));
     tasks
 }
 
@@ -209,14 +211,20 @@ impl Parts {
         metrics::gauge!("tributary_edge_open_batch_bytes").set(open_bytes as f64);
         metrics::gauge!("tributary_edge_free_memory_bytes").set(self.memory.free_bytes() as f64);
         let full = inbox_bytes + self.budgets.inbox_margin_bytes > self.budgets.inbox_bytes;
+        const DEAD: &str = "its thread has ended (the log says why): restart the edge";
         let inbox = match (disk_refuses, full) {
+            _ if !self.inbox.committer.is_running() => Err(DEAD),
             (true, _) => Err("its disk fails: requests are refused"),
             (false, true) => Err("at its budget (inbox.budget): requests are refused"),
             (false, false) => Ok(()),
         };
         self.readiness.set("inbox", inbox);
-        self.readiness
-            .set("spool", if stalled { Err("takes no batch (full, or its disk fails): requests stay in the inbox") } else { Ok(()) });
+        let spool = match stalled {
+            _ if !self.link.spool.is_running() => Err(DEAD),
+            true => Err("takes no batch (full, or its disk fails): requests stay in the inbox"),
+            false => Ok(()),
+        };
+        self.readiness.set("spool", spool);
         let nearly_full = spool_bytes / 100 >= self.budgets.spool_bytes / 10_000 * NEARLY_FULL_PERCENT;
         let cut_off = !connected && nearly_full;
         self.readiness.set("way_out", if cut_off { Err("no router, and the spool is nearly full") } else { Ok(()) });

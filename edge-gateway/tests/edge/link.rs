@@ -111,7 +111,7 @@ async fn refused_streams_are_given_back() {
     let mut noisy = traces(1);
     noisy.resource_spans[0].scope_spans[0].spans[0].name = noise(60_000);
     let body = noisy.encode_to_vec();
-    assert_eq!(http(edge.bound.http, "/v1/traces", &[PROTOBUF], &body).await.status, 200);
+    assert_eq!(http(http_at(&edge), "/v1/traces", &[PROTOBUF], &body).await.status, 200);
     eventually("it is acked", || account(&edge.ledger(), "shared", "traces")["shipped"] == 1).await;
     assert_eq!(router.seen.lock().arrivals, 9);
     assert_eq!(edge.ledger()["link"]["connections"], 1);

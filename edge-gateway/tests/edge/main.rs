@@ -6,4 +6,5 @@ mod link;
 mod operator;
 mod receiver;
 mod router;
+#[expect(dead_code, reason = "shared with the tests of hostile senders")]
 mod support;

@@ -17,6 +17,13 @@ use tonic::{Code, Request};
 
 use super::support::*;
 
+/// `google.rpc.Status`, as far as it is looked at.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
 /// Has a number where logs have a message.
 #[derive(Clone, PartialEq, Message)]
 struct NotLogs {
@@ -38,7 +45,7 @@ async fn stop(edge: Edge) {
 }
 
 async fn channel(edge: &Edge) -> Channel {
-    Channel::from_shared(format!("http://{}", edge.bound.grpc)).unwrap().connect().await.unwrap()
+    Channel::from_shared(format!("http://{}", grpc_at(edge))).unwrap().connect().await.unwrap()
 }
 
 /// All three signals, plain and compressed, are taken over gRPC and counted row by row; what is sent again is OK and taken once.
@@ -109,12 +116,12 @@ type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
 async fn http_answers_with_the_statuses_of_otlp() {
     let pki = Pki::new();
     let (edge, _data) = start(&pki, "drain: 100ms\nreceive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB }\n").await;
-    let to = edge.bound.http;
+    let to = http_at(&edge);
     let body = logs(0..3).encode_to_vec();
     let zipped = gzip(&logs(3..5).encode_to_vec());
     let zstd = zstd::encode_all(&logs(5..6).encode_to_vec()[..], 1).unwrap();
     let bomb = gzip(&vec![0; 8 << 20]);
-    let cases: [Case<'_>; 12] = [
+    let cases: [Case<'_>; 14] = [
         ("/v1/logs", &[PROTOBUF], &body, 200),
         ("/v1/logs", &[("content-type", "application/x-protobuf; charset=x")], &body, 200),
         ("/v1/logs", &[PROTOBUF, ("content-encoding", "gzip")], &zipped, 200),
@@ -125,7 +132,9 @@ async fn http_answers_with_the_statuses_of_otlp() {
         ("/v1/logs", &[PROTOBUF, ("authorization", "Bearer wrong")], &body, 401),
         ("/v1/logs", &[PROTOBUF, ("content-encoding", "gzip")], &bomb, 413),
         ("/v1/logs", &[PROTOBUF], &vec![0; 65_537], 413),
-        ("/v1/logs", &[("content-type", "application/json")], b"{}", 415),
+        ("/v1/logs", &[("content-type", "text/plain")], b"hello", 415),
+        ("/v1/logs", &[], b"", 415),
+        ("/v1/logs", &[PROTOBUF, ("content-encoding", "br")], &body, 415),
         ("/v1/profiles", &[PROTOBUF], b"", 404),
     ];
     for (path, headers, body, status) in cases {
@@ -133,10 +142,100 @@ async fn http_answers_with_the_statuses_of_otlp() {
         assert_eq!(answer.status, status, "{path} {headers:?}: {answer:?}");
         let text = String::from_utf8_lossy(&answer.body);
         assert!(status != 413 || text.contains("larger than 65536 bytes (receive.max_request)"), "{text}");
-        assert!(status == 404 || answer.head.contains("content-type: application/x-protobuf"), "{answer:?}");
+        assert!(answer.head.contains("content-type: application/x-protobuf"), "{answer:?}");
+        let permanent = RpcStatus::decode(&answer.body[..]).unwrap();
+        assert!((status == 200) == permanent.message.is_empty(), "{permanent:?}");
+        assert!(!answer.head.contains("retry-after"), "{answer:?}");
     }
     let account = account(&edge.ledger(), "shared", "logs");
     assert_eq!((&account["received"], &account["duplicates"]), (&6.into(), &3.into()), "{account}");
+    stop(edge).await;
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// The same records come in as JSON, plain and compressed, and are the same records: a repeat in protobuf is known. The answers are
+/// JSON too.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_answered_in_json() {
+    let pki = Pki::new();
+    let (edge, _data) = start(&pki, "drain: 100ms\nreceive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB }\n").await;
+    let to = http_at(&edge);
+    let text = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1700000000000000007","body":{"intValue":"7"}}]}]}]}"#;
+    let answer = http(to, "/v1/logs", &[JSON], text.as_bytes()).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]), "{answer:?}");
+    assert!(answer.head.contains("content-type: application/json"), "{answer:?}");
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (encoding, body) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd)] {
+        let answer =
+            http(to, "/v1/logs", &[("content-type", "Application/JSON; charset=utf-8"), ("content-encoding", encoding)], &body).await;
+        assert_eq!(answer.status, 200, "{encoding}: {answer:?}");
+    }
+    let mut same = logs(7..8);
+    // The least there is: no resource, no scope.
+    same.resource_logs[0].resource = None;
+    assert_eq!(http(to, "/v1/logs", &[PROTOBUF], &same.encode_to_vec()).await.status, 200);
+    let account = account(&edge.ledger(), "shared", "logs");
+    assert_eq!((&account["received"], &account["duplicates"]), (&1.into(), &3.into()), "{account}");
+    let large = format!(r#"{{"resourceLogs":[],"x":"{}"}}"#, "x".repeat(65_536));
+    for (path, body, status, code) in [
+        ("/v1/logs", r#"{"resourceLogs":7}"#, 400, 3),
+        ("/v1/logs", "", 400, 3),
+        ("/v1/logs", &large, 413, 3),
+        ("/v1/profiles", "{}", 404, 12),
+    ] {
+        let answer = http(to, path, &[JSON], body.as_bytes()).await;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &said["code"]), (status, &code.into()), "{said}");
+        assert!(said["message"].as_str().is_some_and(|message| !message.is_empty()) && said["details"].is_null(), "{said}");
+    }
+    stop(edge).await;
+}
+
+/// Other methods than POST are told which one, and a protocol on the other's port which port, in the words of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_methods_and_ports_are_told_so() {
+    let pki = Pki::new();
+    let (edge, _data) = start(&pki, "drain: 100ms\n").await;
+    let mut stream = TcpStream::connect(http_at(&edge)).await.unwrap();
+    stream.write_all(b"GET /v1/logs HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answer = read_answer(stream).await;
+    assert!(answer.status == 405 && answer.head.contains("allow: post"), "{answer:?}");
+    let answer = http(grpc_at(&edge), "/v1/logs", &[PROTOBUF], b"").await;
+    assert!(answer.status == 415 && String::from_utf8_lossy(&answer.body).contains("receive.http"), "{answer:?}");
+    let other = Channel::from_shared(format!("http://{}", http_at(&edge))).unwrap().connect().await.unwrap();
+    let refused = LogsServiceClient::new(other).export(logs(0..1)).await.unwrap_err();
+    assert!(refused.code() == Code::Unimplemented && refused.message().contains("receive.grpc"), "{refused}");
+    let mut unknown = tonic::client::Grpc::new(channel(&edge).await);
+    unknown.ready().await.unwrap();
+    let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Import".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<NotLogs, ExportLogsServiceResponse>::default();
+    let refused = unknown.unary(Request::new(NotLogs { number: 7 }), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+    stop(edge).await;
+}
+
+/// A throttled sender of JSON reads when to come again in JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_budget_json_is_told_to_retry_in_json() {
+    let pki = Pki::new();
+    let receive = "receive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB, memory: 256KiB, wait: 20ms }\n";
+    let (edge, _data) = start(&pki, &format!("drain: 100ms\n{receive}")).await;
+    let mut hogs = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(http_at(&edge)).await.unwrap();
+        let head = "POST /v1/logs HTTP/1.1\r\nhost: edge\r\ncontent-type: application/x-protobuf\r\ncontent-length: 65536\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        hogs.push(stream);
+    }
+    eventually("all is claimed", || edge.unclaimed_bytes() == 0).await;
+    let answer = http(http_at(&edge), "/v1/logs", &[JSON], b"{}").await;
+    assert_eq!(answer.status, 429, "{answer:?}");
+    let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(said["code"], 8, "{said}");
+    let retry = serde_json::json!([{ "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s" }]);
+    assert_eq!(said["details"], retry, "{said}");
+    drop(hogs);
     stop(edge).await;
 }
 
@@ -149,7 +248,7 @@ async fn over_the_memory_budget_senders_are_told_to_retry() {
     let (edge, _data) = start(&pki, &format!("drain: 100ms\n{receive}")).await;
     let mut hogs = Vec::new();
     for _ in 0..4 {
-        let mut stream = TcpStream::connect(edge.bound.http).await.unwrap();
+        let mut stream = TcpStream::connect(http_at(&edge)).await.unwrap();
         let head = "POST /v1/logs HTTP/1.1\r\nhost: edge\r\ncontent-type: application/x-protobuf\r\ncontent-length: 65536\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         hogs.push(stream);
@@ -157,7 +256,7 @@ async fn over_the_memory_budget_senders_are_told_to_retry() {
     let body = logs(0..3).encode_to_vec();
     let refused = loop {
         // The hogs' heads may not have been read yet.
-        let answer = http(edge.bound.http, "/v1/logs", &[PROTOBUF], &body).await;
+        let answer = http(http_at(&edge), "/v1/logs", &[PROTOBUF], &body).await;
         if answer.status != 200 {
             break answer;
         }
@@ -198,7 +297,7 @@ async fn full_disks_refuse_and_lose_nothing() {
             });
             record.severity_text = bytes.collect();
         }
-        let answer = http(edge.bound.http, "/v1/logs", &[PROTOBUF], &request.encode_to_vec()).await;
+        let answer = http(http_at(&edge), "/v1/logs", &[PROTOBUF], &request.encode_to_vec()).await;
         if answer.status != 200 {
             break answer;
         }

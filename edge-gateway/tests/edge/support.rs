@@ -31,6 +31,7 @@ pub(crate) struct Pki {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) edge: TlsFiles,
     pub(crate) router: TlsFiles,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
@@ -42,22 +43,40 @@ impl Pki {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         let issuer = Issuer::new(params, key);
-        let edge = issue(dir.path(), &issuer, "edge", vec![SanType::URI("spiffe://tributary/edge/eu-1".try_into().unwrap())]);
-        let names =
-            vec![SanType::URI("spiffe://tributary/router/one".try_into().unwrap()), SanType::DnsName("router.test".try_into().unwrap())];
-        let router = issue(dir.path(), &issuer, "router", names);
-        Self { dir, edge, router }
+        let edge = issue(dir.path(), &issuer, "edge", names(&["spiffe://tributary/edge/eu-1"], &[]));
+        let router = issue(dir.path(), &issuer, "router", names(&["spiffe://tributary/router/one"], &["router.test"]));
+        Self { dir, edge, router, issuer }
+    }
+
+    /// One more certificate of this CA.
+    pub(crate) fn issue(&self, name: &str, params: CertificateParams) -> TlsFiles {
+        issue(self.dir.path(), &self.issuer, name, params)
     }
 }
 
-fn issue(dir: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, names: Vec<SanType>) -> TlsFiles {
-    let key = KeyPair::generate().unwrap();
+/// A certificate with these names.
+pub(crate) fn names(uris: &[&str], hosts: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.subject_alt_names = names;
+    let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+    let hosts = hosts.iter().map(|host| SanType::DnsName((*host).try_into().unwrap()));
+    params.subject_alt_names = uris.chain(hosts).collect();
+    params
+}
+
+fn issue(dir: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, params: CertificateParams) -> TlsFiles {
+    let key = KeyPair::generate().unwrap();
     let path = |suffix: &str| dir.join(format!("{name}.{suffix}"));
     fs::write(path("pem"), params.signed_by(&key, issuer).unwrap().pem()).unwrap();
     fs::write(path("key"), key.serialize_pem()).unwrap();
     TlsFiles { ca: dir.join("ca.pem"), cert: path("pem"), key: path("key") }
+}
+
+/// Who senders are, unless a test says it otherwise.
+fn identity(more: &str) -> String {
+    if more.contains("identity:") {
+        return String::new();
+    }
+    format!("identity: {{ default_tenant: shared, tokens: [ {{ sha256: {SECRET_SHA256}, tenant: acme }} ] }}\n")
 }
 
 /// A configuration on free ports that ships to `router`; `more` is YAML laid behind it.
@@ -65,10 +84,10 @@ pub(crate) fn config(pki: &Pki, data: &Path, router: SocketAddr, more: &str) -> 
     let TlsFiles { ca, cert, key } = &pki.edge;
     let text = format!(
         "name: eu-1\ndata_dir: {data}\nadmin: {{ listen: \"127.0.0.1:0\" }}\n\
-         identity: {{ default_tenant: shared, tokens: [ {{ sha256: {SECRET_SHA256}, tenant: acme }} ] }}\n\
-         batch: {{ age: 50ms }}\n\
+         {identity}batch: {{ age: 50ms }}\n\
          ship:\n  endpoints: [\"{router}\"]\n  server_name: router.test\n  backoff: {{ min: 10ms, max: 100ms }}\n  \
          tls: {{ ca: {ca}, cert: {cert}, key: {key} }}\n{more}",
+        identity = identity(more),
         data = data.display(),
         ca = ca.display(),
         cert = cert.display(),
@@ -161,8 +180,18 @@ pub(crate) async fn read_answer(mut stream: TcpStream) -> Answer {
 
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
+/// Where its OTLP/HTTP is.
+pub(crate) fn http_at(edge: &Edge) -> SocketAddr {
+    edge.bound.tcp("receive.http").unwrap()
+}
+
+/// Where its OTLP/gRPC is.
+pub(crate) fn grpc_at(edge: &Edge) -> SocketAddr {
+    edge.bound.tcp("receive.grpc").unwrap()
+}
+
 pub(crate) async fn post_logs(edge: &Edge, ids: std::ops::Range<u64>) -> u16 {
-    http(edge.bound.http, "/v1/logs", &[PROTOBUF], &logs(ids).encode_to_vec()).await.status
+    http(http_at(edge), "/v1/logs", &[PROTOBUF], &logs(ids).encode_to_vec()).await.status
 }
 
 /// The account of a tenant and signal in the ledger.

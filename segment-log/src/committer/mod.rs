@@ -149,6 +149,12 @@ impl Committer {
         self.thread.close();
     }
 
+    /// Does its thread still run? When not, and nobody closed it, it panicked or was never given: every append answers `Closed`.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.handle.lock().as_ref().is_some_and(|handle| !handle.is_finished())
+    }
+
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> CommitterStats {

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -154,6 +155,17 @@ fn parse(text: &str) -> Result<SpiffeId, &'static str> {
 /// If it is not a certificate, is a CA's, or has no URI name, several, or one that is no SPIFFE ID.
 pub fn spiffe_id_of(cert_der: &[u8]) -> Result<SpiffeId, TlsError> {
     owner(cert_der).map_err(|problem| TlsError::Identity { problem })
+}
+
+/// Until when a certificate (DER) is valid.
+///
+/// # Errors
+/// If it is not a certificate.
+pub fn valid_until(cert_der: &[u8]) -> Result<SystemTime, TlsError> {
+    let (_, certificate) = X509Certificate::from_der(cert_der)
+        .map_err(|error| TlsError::Identity { problem: format!("not an X.509 certificate: {error}") })?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    Ok(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn owner(cert_der: &[u8]) -> Result<SpiffeId, String> {

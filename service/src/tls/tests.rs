@@ -68,9 +68,12 @@ fn connect(client: &TlsFiles, server: &TlsFiles) -> Result<ServerConnection, rus
 
 /// A whole handshake in memory; the first error of either side.
 fn handshake(client: Arc<ClientConfig>, server: &TlsFiles, name: &str) -> Result<ServerConnection, rustls::Error> {
+    shake(client, server.server_config(ALPN).expect("a server"), name)
+}
+
+fn shake(client: Arc<ClientConfig>, server: Arc<ServerConfig>, name: &str) -> Result<ServerConnection, rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut client = ClientConnection::new(client, name)?;
-    let server = server.server_config(ALPN).expect("a server");
     let mut server = ServerConnection::new(server)?;
     while client.wants_write() || server.wants_write() {
         let mut wire = Vec::new();
@@ -159,7 +162,7 @@ fn a_client_without_a_certificate_is_refused() {
     let client = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
-        .with_root_certificates(ca.edge().roots().expect("roots"))
+        .with_root_certificates(roots(&ca.edge().ca, INIT).expect("roots"))
         .with_no_client_auth();
     let result = handshake(Arc::new(client), &ca.router(), "router.test");
     assert_eq!(result.expect_err("refused"), rustls::Error::NoCertificatesPresented);
@@ -172,7 +175,7 @@ fn tls_1_2_is_refused() {
     let client = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .expect("TLS 1.2")
-        .with_root_certificates(ca.edge().roots().expect("roots"))
+        .with_root_certificates(roots(&ca.edge().ca, INIT).expect("roots"))
         .with_no_client_auth();
     let result = handshake(Arc::new(client), &ca.router(), "router.test");
     assert!(matches!(result, Err(rustls::Error::PeerIncompatible(_))));
@@ -328,4 +331,41 @@ proptest! {
         }
         prop_assert!(spiffe_id_of(&der).is_err());
     }
+}
+
+/// The end of a certificate is told as it was issued.
+#[test]
+fn a_certificate_says_until_when() {
+    let ca = Ca::new();
+    let mut params = leaf(vec![uri(EDGE)]);
+    params.not_after = date_time_ymd(2031, 5, 1);
+    let files = ca.issue("edge", &params);
+    let chain = certificates(&files.cert, ISSUE).expect("a certificate");
+    let until = valid_until(&chain[0]).expect("valid").duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    assert_eq!(until.as_secs(), 1_935_360_000);
+    assert!(valid_until(b"nonsense").is_err());
+}
+
+/// A listener asks for a certificate if it has a CA for them, and then believes none of another.
+#[test]
+fn a_listener_asks_for_certificates_if_it_has_a_ca() {
+    let (ours, foreign) = (Ca::new(), Ca::new());
+    let router = ours.router();
+    let listener = |client_ca| ListenerTls { cert: router.cert.clone(), key: router.key.clone(), client_ca };
+    let shake = |listener: &ListenerTls, sender: Arc<ClientConfig>| {
+        let server = listener.server_config(&[]).expect("a server");
+        shake(sender, server, "router.test").map(|server| server.peer_certificates().is_some())
+    };
+    let plain = || {
+        let roots = roots(&router.ca, INIT).expect("roots");
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().expect("versions");
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    };
+    let mut stranger = foreign.edge();
+    stranger.ca.clone_from(&router.ca);
+    let (open, asking) = (listener(None), listener(Some(router.ca.clone())));
+    assert_eq!(shake(&open, plain()).ok(), Some(false));
+    assert_eq!(shake(&asking, ours.edge().client_config(&[]).expect("a client")).ok(), Some(true));
+    assert!(shake(&asking, plain()).is_err(), "no certificate");
+    assert!(shake(&asking, stranger.client_config(&[]).expect("a client")).is_err(), "a foreign one");
 }
