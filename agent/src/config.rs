@@ -23,7 +23,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use service::config::{self, ByteSize, ConfigError, Invalid, Listen, Span};
 use tonic::transport::Uri;
 
@@ -31,7 +32,7 @@ use tonic::transport::Uri;
 pub const ENV_PREFIX: &str = "TRIBUTARY_AGENT";
 
 /// Whether a probe runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Never.
@@ -97,7 +98,7 @@ impl std::fmt::Debug for Token {
 }
 
 /// What is watched.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Probes {
     /// Outgoing TCP connects.
@@ -119,15 +120,23 @@ pub struct Limits {
     pub queue: usize,
 }
 
-#[derive(Deserialize)]
+/// The file as written.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Raw {
+pub struct Raw {
+    /// The node that is watched.
     node: RawNode,
+    /// Where the telemetry goes.
     edge: RawEdge,
+    /// Time between deltas, and between exports; 100ms to 5m.
     interval: Span,
+    /// The longest that a SIGTERM waits for the edge; at most 5m.
     drain: Span,
+    /// Health, metrics, ledger.
     admin: RawAdmin,
+    /// What is watched.
     probes: Probes,
+    /// Bounds of memory.
     limits: RawLimits,
 }
 
@@ -145,19 +154,25 @@ impl Default for Raw {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawNode {
+    /// `host.name`, 1 to 255 bytes; left out: the kernel's.
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawEdge {
+    /// The edge's OTLP/gRPC address: `http://HOST:PORT`, or `https://HOST:PORT` together with `edge.ca_file`.
     endpoint: String,
+    /// Bearer token that names the tenant; left out: none is sent.
     token: Option<String>,
+    /// File of the bearer token, instead of `edge.token`; read at start, and again when the edge does not accept it.
     token_file: Option<PathBuf>,
+    /// PEM of the authority that signed the edge's certificate.
     ca_file: Option<PathBuf>,
+    /// How long one export may take; 100ms to 5m.
     timeout: Span,
 }
 
@@ -168,9 +183,10 @@ impl Default for RawEdge {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawAdmin {
+    /// Where `/healthz`, `/readyz`, `/metrics` and `/ledger` are (TCP).
     listen: Listen,
 }
 
@@ -180,12 +196,16 @@ impl Default for RawAdmin {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawLimits {
+    /// Kernel memory of each probe's ring; a power of two from 4KiB to 512MiB.
     ring: ByteSize,
+    /// Connect histograms of one interval; 64KiB to 1GiB. Past it one overflow series.
     series: ByteSize,
+    /// Process events that wait for a request; 64KiB to 1GiB. Past it they are dropped and counted.
     records: ByteSize,
+    /// Requests that wait for the edge; 1MiB to 4GiB. Past it the oldest are dropped and counted.
     queue: ByteSize,
 }
 

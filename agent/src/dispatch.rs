@@ -18,8 +18,8 @@ const QUEUE_BYTES: &str = "tributary_agent_queue_bytes";
 /// Says what the metrics declared here mean.
 pub fn describe() {
     describe_counter!(ROWS_BUILT, Unit::Count, "Data points and log records put into requests, by signal");
-    describe_counter!(ROWS_EXPORTED, Unit::Count, "Of these, those that the edge has acknowledged");
-    describe_counter!(ROWS_DROPPED, Unit::Count, "Of these, those given up, by signal and reason");
+    describe_counter!(ROWS_EXPORTED, Unit::Count, "Rows that the edge has acknowledged, by signal");
+    describe_counter!(ROWS_DROPPED, Unit::Count, "Rows given up, by signal and reason");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Requests waiting for the edge; limits.queue is the bound");
 }
 

@@ -72,8 +72,8 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`], before anything is loaded.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
-    describe();
     let metrics = service::observe::install_metrics();
+    describe_metrics();
     let readiness = Readiness::new();
     let dispatch = Arc::new(Dispatch::new(Outbox::new(config.limits.queue, seed())));
     let report = Arc::clone(&dispatch);
@@ -116,7 +116,8 @@ pub fn check(config: &Config) -> Vec<(&'static str, config::Mode, Vec<loader::Mi
     probes.collect()
 }
 
-fn describe() {
+/// Describes every metric of this crate to the recorder.
+pub fn describe_metrics() {
     dispatch::describe();
     driver::describe();
     sender::describe();

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use federation_proto::identity::{EdgeName, TenantId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, ConfigError, Invalid, Listen, Rate, Span};
 use service::tls::TlsFiles;
@@ -39,29 +40,30 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
 /// The file as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     /// The router's name, told to edges and shown in the ledger.
     #[serde(default = "default_name")]
     pub name: EdgeName,
-    /// Where journal and quarantine lie.
+    /// Directory of journal and quarantine. Created if it is not there.
     pub data_dir: PathBuf,
-    /// UDP address for edges.
+    /// Where edges connect (QUIC, a UDP port).
     pub listen: Listen,
     /// The admin endpoint.
     pub admin: RawAdmin,
     /// The router's certificate and the authority that edges' certificates come from.
     pub tls: TlsFiles,
-    /// The allow-list.
+    /// The allow-list: a file that says which edge may carry which tenants. Read again when it changes.
     pub edges: PathBuf,
-    /// Largest payload taken.
+    /// Largest payload of a batch taken; 64KiB to 256MiB.
     #[serde(default = "default_max_batch")]
     pub max_batch: ByteSize,
-    /// Edges that may be connected at once.
+    /// Edges that may be connected at once; 1 to 10000.
     #[serde(default = "default_connections")]
     pub connections: u32,
-    /// Payload bytes that all connections together may have between their header and their fsync.
+    /// Payload bytes that all connections together may have between their header and their fsync. Divided by `connections` it is the
+    /// credit of one edge, at least `max_batch` and 4KiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
     /// How long edges may take for what they owe.
@@ -70,39 +72,39 @@ pub struct Raw {
     /// The journal.
     #[serde(default)]
     pub journal: RawJournal,
-    /// Ceilings by tenant.
+    /// Ceilings, by tenant.
     #[serde(default)]
     pub tenants: BTreeMap<TenantId, RawCeiling>,
-    /// Ceiling of tenants that have none of their own. Without it they have none.
+    /// Ceiling of each tenant that has none of its own, in raw bytes a second, at least 1KiB/s; left out: no ceiling.
     #[serde(default)]
     pub default_rate: Option<Rate>,
-    /// Where batches go. At least one: without a tier the journal would only fill.
+    /// Where batches go, by a name of your choice; 1 to 16, no two of them into one place.
     pub tiers: BTreeMap<EdgeName, TierConfig>,
     /// Questions to the local tier over HTTP.
     #[serde(default)]
     pub query: RawQuery,
-    /// How long SIGTERM may take.
+    /// The longest that a SIGTERM waits for what is in hand.
     #[serde(default = "default_drain")]
     pub drain: Span,
 }
 
 /// The admin endpoint as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
-    /// TCP address.
+    /// Where `/healthz`, `/readyz`, `/metrics`, `/ledger` and `/api/v1/query` are (TCP).
     pub listen: Listen,
 }
 
 /// Timeouts as written; each 100ms to 5m.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTimeouts {
-    /// For the handshake, then for the control stream, then for Hello. Default 10s.
+    /// For the handshake, then for the control stream, then for Hello; 100ms to 5m.
     pub hello: Span,
-    /// From the first byte of a batch's header, or of a control message, to its last. Default 10s.
+    /// From the first byte of a batch's header, or of a control message, to its last; 100ms to 5m.
     pub header: Span,
-    /// For each further 4 KiB of a batch's payload; a batch that is slower has to be sent again. Default 30s.
+    /// For each further 4 KiB of a batch's payload; a batch that is slower has to be sent again. 100ms to 5m.
     pub payload: Span,
 }
 
@@ -114,12 +116,12 @@ impl Default for RawTimeouts {
 }
 
 /// The journal as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawJournal {
-    /// Disk that the journal may take.
+    /// Disk that it may take; at least four segments, or four of `max_batch`, and 64MiB.
     pub budget: ByteSize,
-    /// Size of one segment file.
+    /// Size of a segment file; disk comes back in steps of it. 4MiB to 1GiB.
     pub segment: ByteSize,
 }
 
@@ -130,12 +132,12 @@ impl Default for RawJournal {
 }
 
 /// A ceiling as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCeiling {
-    /// Raw bytes a second.
+    /// Raw bytes a second; at least 1KiB/s.
     pub rate: Rate,
-    /// Raw bytes at once; at least `max_batch`, which is the default when the rate is lower.
+    /// Raw bytes at once; `max_batch` to 4TiB. Left out: one second of the rate, or `max_batch` if that is more.
     #[serde(default)]
     pub burst: Option<ByteSize>,
 }

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use federation_proto::identity::{EdgeName, TenantId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::ConfigError;
 use tokio::sync::watch;
@@ -28,7 +29,7 @@ pub const MAX_EDGES: usize = 10_000;
 pub const MAX_TENANTS: usize = 4_096;
 
 /// What one edge may do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     /// Whose records it may carry.
@@ -36,7 +37,7 @@ pub struct Edge {
 }
 
 /// The list as its file has it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edges {
     /// Edges by name.

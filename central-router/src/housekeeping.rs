@@ -116,7 +116,7 @@ async fn keep_state(shared: &Shared, kept: Kept) -> Kept {
 /// Declares this module's metrics.
 pub(crate) fn describe_metrics() {
     use metrics::{Unit, describe_counter, describe_gauge};
-    describe_gauge!("tributary_router_tier_queued_rows", Unit::Count, "Rows on the journal that a tier has not confirmed");
+    describe_gauge!("tributary_router_tier_queued_rows", Unit::Count, "Rows on the journal that a tier has not confirmed, by tier");
     describe_gauge!("tributary_router_dedup_spools", Unit::Count, "Spools whose journalled ids are remembered");
     describe_counter!(
         "tributary_router_dedup_evictions_total",

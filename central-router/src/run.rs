@@ -182,7 +182,8 @@ async fn close(journal: Journal) {
     }
 }
 
-fn describe_metrics() {
+/// Describes every metric of this crate to the recorder.
+pub fn describe_metrics() {
     listener::describe_metrics();
     consumer::describe_metrics();
     crate::journal::describe_metrics();

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::{self, Options};
 use crate::part::{self, Role};
-use crate::{ask, bench, dev, load, look, verify};
+use crate::{ask, bench, dev, load, look, reference, verify};
 
 /// A whole Tributary federation on this machine.
 #[derive(Debug, Parser)]
@@ -69,6 +69,9 @@ enum Command {
     /// The part runs as a process of its own on one core, the load on another. Needs a release build to mean anything.
     #[command(after_help = "Example: tributary-chaos bench path --json")]
     Bench(bench::Args),
+    /// Write docs/metrics.md, docs/config.md and docs/schema from the code, or compare them with it (for who works on the code).
+    #[command(after_help = "Example: cargo reference --check")]
+    Reference(reference::Args),
     /// Run one part in this process, as its own binary would (demo and bench start these).
     #[command(hide = true)]
     Part {
@@ -95,6 +98,7 @@ impl Cli {
             Command::Load(args) => load::main(&args),
             Command::Verify(args) => verify::main(&args),
             Command::Bench(args) => bench::main(&args),
+            Command::Reference(args) => reference::main(&args),
             Command::Part { role, config } => part::main(role, &config),
         }
     }

@@ -13,6 +13,7 @@ pub mod load;
 pub mod look;
 pub mod part;
 pub mod progress;
+pub mod reference;
 pub mod stand;
 pub mod telemetry;
 pub mod usage;

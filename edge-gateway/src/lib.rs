@@ -35,4 +35,4 @@ pub mod shipper;
 pub mod spool;
 
 pub use config::Config;
-pub use run::{Edge, RunError, check, run};
+pub use run::{Edge, RunError, check, describe_metrics, run};

@@ -3,11 +3,12 @@
 //! Names of tenants and edges become path components, metric labels and certificate ids, so one narrow alphabet is checked once,
 //! here: 1 to 63 of `[a-z0-9-_.]`, starting with a letter or a digit.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a tenant or an edge, in bytes.
@@ -80,6 +81,26 @@ macro_rules! name_type {
             type Error = InvalidName;
             fn try_from(name: String) -> Result<Self, InvalidName> {
                 Self::new(&name)
+            }
+        }
+
+        /// Inlined, so that what a field says of itself stands alone.
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                Cow::Borrowed("Name")
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string",
+                    "title": "name",
+                    "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$",
+                    "form": "1 to 63 of `a-z`, `0-9`, `-`, `_` and `.`, the first a letter or a digit",
+                })
             }
         }
 
@@ -168,7 +189,7 @@ pub struct UnknownCode {
 macro_rules! code_enum {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $code:literal => $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "lowercase")]
         #[repr(u8)]
         pub enum $name { $($(#[$vdoc])* $variant = $code),+ }

@@ -60,6 +60,12 @@ pub struct AdminError {
     pub error: io::Error,
 }
 
+/// Describes the metrics of readiness and of the server.
+pub(crate) fn describe_metrics() {
+    readiness::describe_metrics();
+    server::describe_metrics();
+}
+
 fn remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is in use: stop the other process or set another port".to_owned(),
@@ -76,8 +82,7 @@ impl Admin {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind(self) -> Result<BoundAdmin, AdminError> {
-        readiness::describe_metrics();
-        server::describe_metrics();
+        describe_metrics();
         let listen = self.listen;
         let listener = TcpListener::bind(listen.addr()).await.map_err(|error| AdminError { listen, error })?;
         let local_addr = listener.local_addr().map_err(|error| AdminError { listen, error })?;

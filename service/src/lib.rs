@@ -47,3 +47,9 @@ pub mod terminal;
 pub mod tls;
 
 pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, exit_code};
+
+/// Describes to the recorder every metric that all processes have.
+pub fn describe_metrics() {
+    admin::describe_metrics();
+    observe::describe_metrics();
+}

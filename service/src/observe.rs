@@ -9,6 +9,8 @@
 
 mod process;
 
+pub(crate) use process::describe_metrics;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;

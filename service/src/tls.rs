@@ -38,7 +38,7 @@ pub fn install_provider() {
 }
 
 /// The three files of a process's identity, as they stand in its configuration.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
     /// PEM: the CA certificates whose peers are trusted.

@@ -38,10 +38,14 @@ const CONDITION: &str = "probes";
 
 /// Says what the metrics declared here mean.
 pub fn describe() {
-    describe_gauge!(PROBE_UP, Unit::Count, "1 while all programs of the probe run, else 0; the log and /ledger say why");
+    describe_gauge!(PROBE_UP, Unit::Count, "1 while all programs of the probe run, else 0, by probe; the log and /ledger say why");
     describe_counter!(EVENTS, Unit::Count, "Events read from the kernel's ring, by probe");
-    describe_counter!(MALFORMED, Unit::Count, "Of these, those that were no events");
-    describe_counter!(OVER_BOUND, Unit::Count, "Of these, those that found the probe at its bound: overflow series, or dropped");
+    describe_counter!(MALFORMED, Unit::Count, "Events read that were none, by probe");
+    describe_counter!(
+        OVER_BOUND,
+        Unit::Count,
+        "Events that found their probe at its bound, by probe: put into overflow series, or dropped"
+    );
     describe_counter!(LOST, Unit::Count, "What the kernel's side could not tell us, by probe and reason");
 }
 

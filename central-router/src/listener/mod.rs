@@ -256,7 +256,7 @@ pub fn describe_metrics() {
     describe_counter!(
         "tributary_router_batches_total",
         Unit::Count,
-        "Batches by what became of them: acked, duplicate, stalled (then again too), or the reason of the nack"
+        "Batches, by outcome: acked, duplicate, stalled (then again too), or the reason of the nack"
     );
     describe_counter!("tributary_router_batch_bytes_total", Unit::Bytes, "Payload bytes journalled");
     describe_counter!("tributary_router_batch_rows_total", Unit::Count, "Rows journalled, by signal");

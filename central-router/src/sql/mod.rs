@@ -21,6 +21,7 @@ pub mod tokens;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, Invalid, Span};
 
@@ -32,20 +33,20 @@ use tokens::{RawToken, Tokens};
 const MAX_TIME: Duration = Duration::from_secs(50);
 
 /// `query` as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawQuery {
-    /// Who may ask: each token opens one tenant, to statements and to `/api/v1/tail`.
+    /// Who may ask: each token opens one tenant, to statements and to `/api/v1/tail`. None: nobody. At most 4096.
     pub tokens: Vec<RawToken>,
-    /// Bytes that one statement may hold.
+    /// Memory that one statement may hold; 1MiB to 1TiB.
     pub memory: ByteSize,
-    /// Rows of one answer.
+    /// Rows of one answer, at most; 1 to 10000000.
     pub rows: u32,
-    /// How long one statement may take.
+    /// How long one statement may take; 100ms to 50s.
     pub time: Span,
-    /// Bytes of one answer.
+    /// Size of one answer, at most; 1MiB to 1TiB.
     pub answer: ByteSize,
-    /// Statements at once.
+    /// Statements at once; 1 to 64. Past it the answer is 503.
     pub concurrent: u32,
 }
 
@@ -147,7 +148,7 @@ fn tables() -> Result<Vec<query::Table>, SqlError> {
 
 /// Declares this module's metrics.
 pub fn describe_metrics() {
-    let what = "Statements over HTTP, by what became of them";
+    let what = "Statements over HTTP, by outcome";
     metrics::describe_counter!("tributary_router_queries_total", metrics::Unit::Count, what);
 }
 

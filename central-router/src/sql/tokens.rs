@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use federation_proto::identity::TenantId;
 use ring::digest::{SHA256, digest};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::Invalid;
 
@@ -16,12 +17,12 @@ pub const MAX_TOKENS: usize = 4_096;
 type Digest = [u8; 32];
 
 /// A token as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawToken {
     /// Whose records it reads.
     pub tenant: TenantId,
-    /// SHA-256 of the token, 64 hex digits.
+    /// SHA-256 of the token, 64 hex digits: `printf %s "$TOKEN" | sha256sum`.
     pub sha256: String,
 }
 

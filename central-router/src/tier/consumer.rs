@@ -357,10 +357,10 @@ pub fn describe_metrics() {
     describe_histogram!(
         "tributary_router_tier_write_seconds",
         Unit::Seconds,
-        "Time from a decoded unit to the tier's confirmation, retries included"
+        "Time from a decoded unit to the tier's confirmation, retries included, by tier"
     );
-    describe_counter!("tributary_router_tier_rows_total", Unit::Count, "Rows that a tier confirmed");
-    describe_counter!("tributary_router_tier_retries_total", Unit::Count, "Refusals that are tried again");
+    describe_counter!("tributary_router_tier_rows_total", Unit::Count, "Rows that a tier confirmed, by tier and signal");
+    describe_counter!("tributary_router_tier_retries_total", Unit::Count, "Writes that a tier refused and that are tried again, by tier");
     describe_counter!("tributary_router_rejected_rows_total", Unit::Count, "Rows that a tier refused for good, by tier and reason");
     describe_counter!("tributary_router_dropped_rows_total", Unit::Count, "Rows that could not be offered to a tier, by reason");
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use federation_proto::ledger::{Ledger, Reason, TierTerms};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::Invalid;
 
@@ -26,7 +27,7 @@ use crate::journal::book::UnitLimits;
 pub use unit::{Unit, UnitBatch};
 
 /// Configuration of one tier, by its kind.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TierConfig {
     /// Parquet files in a directory.

@@ -15,12 +15,14 @@
 //!       accept: [certificate]
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use federation_proto::identity::TenantId;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -43,7 +45,7 @@ pub enum RawEntrance {
 }
 
 /// A listener with its settings. In place of the mapping, the address alone will do.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawListener {
     /// An address and port, `0.0.0.0:4317`, or a Unix socket, `unix:/run/tributary/otlp.sock`, for senders on the same node.
@@ -67,7 +69,7 @@ pub struct RawListener {
 }
 
 /// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// OTLP/gRPC.
@@ -79,7 +81,7 @@ pub enum Protocol {
 }
 
 /// What tells whose a sender's records are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Credential {
     /// Its certificate.
@@ -201,6 +203,51 @@ impl<'de> Deserialize<'de> for Mode {
         let text = deserializer.deserialize_str(Text)?;
         let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o777);
         mode.map(Self).ok_or_else(|| serde::de::Error::custom(format!("{text:?}: expected a mode in octal, such as 0660 or 0666")))
+    }
+}
+
+/// Inlined, so that what a field says of itself stands alone.
+macro_rules! inline_schema {
+    ($type:ty, $name:literal, $schema:expr) => {
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        }
+    };
+}
+
+inline_schema!(Address, "Address", |_| {
+    json_schema!({"type": "string", "title": "listener", "form": "an address such as 0.0.0.0:4317, or unix:/path of a Unix socket"})
+});
+inline_schema!(Mode, "Mode", |_| {
+    json_schema!({"type": ["string", "integer"], "title": "mode", "form": "permissions of a file in octal, such as 0660"})
+});
+inline_schema!(RawEntrance, "Entrance", |generator| {
+    let alone = json_schema!({
+        "type": ["string", "boolean"],
+        "title": "entrance",
+        "form": "a listener, `off`, or a mapping that says more, with the keys of `receive.listeners[]`",
+    });
+    json_schema!({"anyOf": [alone, generator.subschema_for::<RawListener>()]})
+});
+
+/// The short form, as defaults are shown.
+impl Serialize for RawEntrance {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(listener) => serializer.collect_str(&listener.listen),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use federation_proto::identity::{Class, EdgeName, TenantId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, Listen, Rate, Span};
 use service::tls::TlsFiles;
@@ -12,14 +13,14 @@ use service::tls::TlsFiles;
 use super::RawEntrance;
 
 /// The file as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     /// The edge's name, as its certificate has it.
     pub name: EdgeName,
-    /// Where inbox, spool and rejected batches lie. Created if it is not there.
+    /// Directory of inbox, spool and rejected batches. Created if it is not there.
     pub data_dir: PathBuf,
-    /// Told to the router: cloud, region, cluster, kind. At most 32, 256 bytes each.
+    /// Told to the router: `cloud`, `region`, `cluster`, `kind`. At most 32; key and value at most 256 bytes each.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// The OTLP receivers.
@@ -28,7 +29,7 @@ pub struct Raw {
     /// Who senders are.
     #[serde(default)]
     pub identity: RawIdentity,
-    /// What is known of tenants.
+    /// What is known of tenants, by name. A tenant without an entry has the class `medium`.
     #[serde(default)]
     pub tenants: BTreeMap<TenantId, RawTenant>,
     /// When a batch closes.
@@ -45,7 +46,7 @@ pub struct Raw {
     /// Health, metrics, ledger.
     #[serde(default)]
     pub admin: RawAdmin,
-    /// How long a SIGTERM may take.
+    /// The longest that a SIGTERM waits for open batches to become durable.
     #[serde(default = "defaults::drain")]
     pub drain: Span,
     /// Log as one JSON object per line.
@@ -54,23 +55,23 @@ pub struct Raw {
 }
 
 /// `receive:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawReceive {
-    /// OTLP/gRPC: an address, a mapping (as in `receive.listeners`), or `off`. Default `0.0.0.0:4317`.
+    /// OTLP/gRPC: an address, a mapping (as in `receive.listeners`), or `off`.
     pub grpc: RawEntrance,
-    /// OTLP/HTTP, protobuf and JSON: an address, a mapping (as in `receive.listeners`), or `off`. Default `0.0.0.0:4318`.
+    /// OTLP/HTTP, protobuf and JSON: an address, a mapping (as in `receive.listeners`), or `off`.
     pub http: RawEntrance,
-    /// More listeners, each an address or a mapping: with TLS, for certificates, on a Unix socket. Default: none.
+    /// More listeners, each an address or a mapping: with TLS, for certificates, on a Unix socket.
     pub listeners: Vec<RawEntrance>,
-    /// Largest request, after decompression, in bytes: 64KiB to 64MiB. Default 16MiB.
+    /// Largest request, after decompression: 64KiB to 64MiB.
     pub max_request: ByteSize,
-    /// Request bodies in memory, in bytes: being received, on their way to disk, in open batches, being encoded. At least four times
-    /// `max_request`. Connections may take half as much beside it. Default 256MiB.
+    /// Request bodies in memory: being received, on their way to disk, in open batches, being encoded. At least four times
+    /// `max_request`. Connections may take half as much beside it.
     pub memory: ByteSize,
-    /// How long a sender waits for memory before it is told to retry. Default 500ms.
+    /// How long a sender waits for memory before it is told to retry.
     pub wait: Span,
-    /// How long connections, and what is sent on them, may take.
+    /// How long connections, and what is sent on them, may take; each more than 0s.
     pub connections: RawConnections,
 }
 
@@ -88,25 +89,25 @@ impl Default for RawReceive {
     }
 }
 
-/// `receive.connections:`. All times are more than zero.
-#[derive(Debug, Clone, Deserialize)]
+/// `receive.connections:`. Each is more than 0s.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConnections {
-    /// From the connection to the first bytes of a request, TLS handshake included. Default 10s.
+    /// From the connection to the first bytes of a request, TLS handshake included.
     pub handshake: Span,
     /// How long an HTTP/1.1 connection may be idle or take for a request's head. More than senders pause between two requests, so that
-    /// it does not close under one. Default 90s.
+    /// it does not close under one.
     pub idle: Span,
-    /// How long a request's body may take. Default 30s.
+    /// How long a request's body may take.
     pub body: Span,
-    /// How long a sender may leave an answer unread. Default 30s.
+    /// How long a sender may leave an answer unread.
     pub answer: Span,
-    /// How often an HTTP/2 sender is pinged; without an answer within half of it the connection ends. Default 30s.
+    /// How often an HTTP/2 sender is pinged; without an answer within half of it the connection ends.
     pub keep_alive: Span,
     /// After this, a tenth more or less, a connection is asked to end (GOAWAY, `connection: close`), so that load balancers spread
-    /// senders anew. Default 10m.
+    /// senders anew.
     pub max_age: Span,
-    /// How long a connection that was asked to end may take for what it has begun. Default 30s.
+    /// How long a connection that was asked to end may take for what it has begun.
     pub grace: Span,
 }
 
@@ -125,19 +126,19 @@ impl Default for RawConnections {
 }
 
 /// `identity:`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawIdentity {
-    /// Whose the records of senders without certificate and token are. Default: none, they are refused.
+    /// Whose the records of senders without certificate and token are. Left out: they are refused.
     pub default_tenant: Option<TenantId>,
-    /// Bearer tokens.
+    /// Bearer tokens of senders.
     pub tokens: Vec<RawToken>,
     /// Certificates of senders, where a listener asks for them (`tls.client_ca`).
     pub certificates: Vec<RawCertificate>,
 }
 
 /// One of `identity.certificates`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCertificate {
     /// The SPIFFE ID, which is the certificate's only URI name: `spiffe://example.org/ns/shop/sa/cart`.
@@ -147,7 +148,7 @@ pub struct RawCertificate {
 }
 
 /// One of `identity.tokens`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawToken {
     /// SHA-256 of the token, 64 hex digits: `printf %s "$TOKEN" | sha256sum`.
@@ -157,7 +158,7 @@ pub struct RawToken {
 }
 
 /// One of `tenants`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTenant {
     /// Quality of service of its batches.
@@ -165,18 +166,18 @@ pub struct RawTenant {
 }
 
 /// `batch:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBatch {
-    /// Rows, at most.
+    /// Rows, at most; 1 to 1000000.
     pub rows: u32,
-    /// OTLP bytes, at most.
+    /// OTLP bytes, at most; 16KiB to 64MiB.
     pub raw: ByteSize,
-    /// Time from the first row, at most.
+    /// Time from the first row, at most; more than 0s.
     pub age: Span,
-    /// OTLP bytes in all open batches.
+    /// OTLP bytes in all open batches; at least `batch.raw`. Past it the largest closes.
     pub open: ByteSize,
-    /// Encoder threads; 0: one for each core, less one.
+    /// Encoder threads, at most 64; 0: one for each core, less one.
     pub workers: usize,
 }
 
@@ -187,14 +188,14 @@ impl Default for RawBatch {
 }
 
 /// `inbox:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawInbox {
-    /// Disk.
+    /// Disk that it may take; at least 16MiB, and four of the largest request. Past it senders are told to retry.
     pub budget: ByteSize,
     /// How long a request may wait for others to share its fsync; at most 2ms.
     pub commit_wait: Span,
-    /// Hashes of requests remembered, so that one sent again is not stored again (16 bytes each).
+    /// Hashes of requests remembered, so that one sent again is not stored again (16 bytes each); at most 1048576.
     pub recent: usize,
 }
 
@@ -205,12 +206,12 @@ impl Default for RawInbox {
 }
 
 /// `spool:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSpool {
-    /// Disk.
+    /// Disk that it may take; at least two segments.
     pub budget: ByteSize,
-    /// Size of a segment file; disk comes back in steps of it.
+    /// Size of a segment file; disk comes back in steps of it. At least 1MiB.
     pub segment: ByteSize,
     /// Disk for batches that a router refused for good, kept for a person to look at; past it they are only counted.
     pub rejected: ByteSize,
@@ -223,10 +224,10 @@ impl Default for RawSpool {
 }
 
 /// `ship:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawShip {
-    /// Routers, `host:port`, in the order of preference.
+    /// Routers, `host:port`, in the order of preference; at least one.
     pub endpoints: Vec<String>,
     /// The name expected in the router's certificate; the endpoint's host when left out.
     #[serde(default)]
@@ -236,7 +237,7 @@ pub struct RawShip {
     pub link_cap: Option<Rate>,
     /// Who the edge is, and whom it believes.
     pub tls: TlsFiles,
-    /// Batches on their way at a time.
+    /// Batches on their way at a time; 1 to 4096.
     #[serde(default = "defaults::in_flight")]
     pub in_flight: usize,
     /// Waits between attempts to connect.
@@ -245,12 +246,12 @@ pub struct RawShip {
 }
 
 /// `ship.backoff:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBackoff {
-    /// The first.
+    /// The first wait; more than 0s.
     pub min: Span,
-    /// The longest.
+    /// The longest wait.
     pub max: Span,
 }
 
@@ -261,7 +262,7 @@ impl Default for RawBackoff {
 }
 
 /// `admin:`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
     /// Where `/healthz`, `/readyz`, `/metrics` and `/ledger` are.

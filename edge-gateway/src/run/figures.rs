@@ -3,22 +3,26 @@
 use metrics::{Unit, describe_counter, describe_gauge};
 
 /// Tells the recorder what each metric means.
-pub(super) fn describe() {
+pub fn describe_metrics() {
     counters();
     gauges();
 }
 
 fn counters() {
     describe_counter!("tributary_edge_requests_total", Unit::Count, "Requests answered, by protocol, signal and outcome");
-    describe_counter!("tributary_edge_received_rows_total", Unit::Count, "Rows of requests that passed their scan");
+    describe_counter!("tributary_edge_received_rows_total", Unit::Count, "Rows of requests that passed their scan, by tenant and signal");
     describe_counter!(
         "tributary_edge_duplicate_rows_total",
         Unit::Count,
-        "Rows of requests that were on disk already and answered OK once more"
+        "Rows of requests that were on disk already and answered OK once more, by tenant and signal"
     );
-    describe_counter!("tributary_edge_refused_rows_total", Unit::Count, "Rows that the sender was told to keep, by reason");
-    describe_counter!("tributary_edge_dropped_rows_total", Unit::Count, "Rows lost after their OK, by reason");
-    describe_counter!("tributary_edge_shipped_rows_total", Unit::Count, "Rows that a router acknowledged");
+    describe_counter!(
+        "tributary_edge_refused_rows_total",
+        Unit::Count,
+        "Rows that the sender was told to keep, by tenant, signal and reason"
+    );
+    describe_counter!("tributary_edge_dropped_rows_total", Unit::Count, "Rows lost after their OK, by tenant, signal and reason");
+    describe_counter!("tributary_edge_shipped_rows_total", Unit::Count, "Rows that a router acknowledged, by tenant and signal");
     describe_counter!("tributary_edge_damaged_records_total", Unit::Count, "Records that were not what was written, by log");
     describe_counter!(
         "tributary_edge_inbox_requests_total",
@@ -43,8 +47,8 @@ fn gauges() {
     describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
     describe_gauge!("tributary_edge_inbox_bytes", Unit::Bytes, "Disk that the inbox takes");
     describe_gauge!("tributary_edge_queued_batches", Unit::Count, "Batches that no router acknowledged");
-    describe_gauge!("tributary_edge_queued_bytes", Unit::Bytes, "Their headers and payloads");
-    describe_gauge!("tributary_edge_in_flight_bytes", Unit::Bytes, "Sent or being sent, without an ack");
+    describe_gauge!("tributary_edge_queued_bytes", Unit::Bytes, "Headers and payloads of batches that no router acknowledged");
+    describe_gauge!("tributary_edge_in_flight_bytes", Unit::Bytes, "Headers and payloads sent or being sent, without an ack");
     describe_gauge!("tributary_edge_open_batch_bytes", Unit::Bytes, "OTLP bytes in open batches");
     describe_gauge!("tributary_edge_free_memory_bytes", Unit::Bytes, "What is left of receive.memory");
 }

@@ -38,6 +38,7 @@ use crate::ingest::{Ingest, Memory};
 use crate::link::{self, ConnectError, Link};
 use crate::receiver::{self, BoundListener, ListenError, Receiver};
 
+pub use figures::describe_metrics;
 pub use open::OpenLogError;
 
 /// Why an edge does not start.
@@ -328,7 +329,7 @@ async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -
         ledger: Arc::new(move || report::ledger(&name, &for_ledger)),
         metrics: service::observe::install_metrics(),
     };
-    figures::describe();
+    describe_metrics();
     let bound = admin.bind().await?.merge(status::routes(config, parts));
     let address = bound.local_addr();
     Ok((tokio::spawn(bound.serve(watching.clone())), address))

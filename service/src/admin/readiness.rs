@@ -20,7 +20,7 @@ const CONDITION: &str = "tributary_service_condition";
 
 /// Describes the metric; after the recorder is installed.
 pub(super) fn describe_metrics() {
-    metrics::describe_gauge!(CONDITION, "1 while the condition for data to move holds, else 0");
+    metrics::describe_gauge!(CONDITION, "1 while the condition for data to move holds, else 0, by condition");
 }
 
 /// The conditions under which data moves; clones share them.

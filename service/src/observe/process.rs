@@ -6,31 +6,48 @@
 use std::fmt::Write;
 use std::fs;
 
+use metrics::{Unit, describe_counter, describe_gauge};
+
 /// Ticks per second in `/proc/self/stat`: USER_HZ, 100 on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A figure's name and meaning.
+type Figure = (&'static str, &'static str);
+
+const CPU: Figure = ("process_cpu_seconds_total", "User and system CPU time");
+const RESIDENT: Figure = ("process_resident_memory_bytes", "Resident memory");
+const THREADS: Figure = ("process_threads", "Threads");
+const OPEN_FILES: Figure = ("process_open_fds", "Open file descriptors");
+
+/// Describes the process's metrics.
+pub(crate) fn describe_metrics() {
+    describe_counter!(CPU.0, Unit::Seconds, CPU.1);
+    describe_gauge!(RESIDENT.0, Unit::Bytes, RESIDENT.1);
+    describe_gauge!(THREADS.0, Unit::Count, THREADS.1);
+    describe_gauge!(OPEN_FILES.0, Unit::Count, OPEN_FILES.1);
+}
 
 /// Appends the process's metrics in the Prometheus text format.
 pub(super) fn render(out: &mut String) {
     if let Some(usage) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
-        metric(out, "process_cpu_seconds_total", "counter", "User and system CPU time", usage);
+        metric(out, CPU, "counter", usage);
     }
     if let Ok(status) = fs::read_to_string("/proc/self/status") {
         if let Some(kib) = field(&status, "VmRSS:") {
-            let help = "Resident memory";
-            metric(out, "process_resident_memory_bytes", "gauge", help, kib * 1024.0);
+            metric(out, RESIDENT, "gauge", kib * 1024.0);
         }
         if let Some(threads) = field(&status, "Threads:") {
-            metric(out, "process_threads", "gauge", "Threads", threads);
+            metric(out, THREADS, "gauge", threads);
         }
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // The directory handle itself is one of them, and is closed when this returns.
         let open = open.count().saturating_sub(1) as f64;
-        metric(out, "process_open_fds", "gauge", "Open file descriptors", open);
+        metric(out, OPEN_FILES, "gauge", open);
     }
 }
 
-fn metric(out: &mut String, name: &str, kind: &str, help: &str, value: f64) {
+fn metric(out: &mut String, (name, help): Figure, kind: &str, value: f64) {
     // Writing to a String cannot fail.
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
 }

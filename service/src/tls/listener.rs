@@ -13,7 +13,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use super::{TlsError, identity, provider, refused, roots, unusable};
 
 /// The files of a listener's identity, as they stand in a configuration.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTls {
     /// PEM: the server's certificate, then its intermediates, if any.

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use federation_proto::ledger::Reason;
 use parquet::basic::ZstdLevel;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, Invalid, Span};
 use tokio::task::JoinError;
@@ -44,18 +45,19 @@ use crate::supervise::{self, Panicked};
 const RETRY_DISK: Duration = Duration::from_secs(1);
 
 /// `tiers.<name>.local` in the configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocalConfig {
     /// The directory; made when it is not there.
     pub path: PathBuf,
     /// A unit is written at the latest this long after its first batch came. Shorter means fresher and smaller files.
+    /// 10ms to 1h.
     #[serde(default = "default_flush_interval")]
     pub flush_interval: Span,
-    /// A unit is written at once when it has this many raw bytes.
+    /// A unit is written at once when it has this many raw bytes; 64KiB to 4GiB.
     #[serde(default = "default_flush_bytes")]
     pub flush_bytes: ByteSize,
-    /// A unit is written at once when it has this many rows.
+    /// A unit is written at once when it has this many rows; 1 to 100000000.
     #[serde(default = "default_flush_rows")]
     pub flush_rows: u64,
     /// ZSTD level of the files, 1 to 22.

@@ -90,4 +90,4 @@ impl fmt::Display for ByteSize {
     }
 }
 
-serde_as_text!(ByteSize, "a size such as 64MiB or 10MB");
+serde_as_text!(ByteSize, "size": ["string", "integer"], "a size such as 64MiB or 10MB");

@@ -45,4 +45,4 @@ impl fmt::Display for Listen {
     }
 }
 
-serde_as_text!(Listen, "an IP address and a port such as 127.0.0.1:4317");
+serde_as_text!(Listen, "address": ["string"], "an IP address and a port such as 127.0.0.1:4317");

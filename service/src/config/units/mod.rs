@@ -41,7 +41,21 @@ impl InvalidUnit {
 /// Implements serde for a type that is written as text: `Display` out, `FromStr` in. A bare number
 /// goes through `FromStr` too, which says whether it may stand without its unit.
 macro_rules! serde_as_text {
-    ($type:ty, $expected:literal) => {
+    ($type:ty, $title:literal: [$($json:literal),+], $expected:literal) => {
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $title.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": [$($json),+], "title": $title, "form": $expected})
+            }
+        }
+
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)

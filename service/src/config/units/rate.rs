@@ -81,4 +81,4 @@ impl fmt::Display for Rate {
     }
 }
 
-serde_as_text!(Rate, "a rate such as 10Mbit/s or 4MiB/s");
+serde_as_text!(Rate, "rate": ["string"], "a rate such as 10Mbit/s or 4MiB/s");

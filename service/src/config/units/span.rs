@@ -115,4 +115,4 @@ impl fmt::Display for Span {
     }
 }
 
-serde_as_text!(Span, "a length of time such as 200ms, 5s, 1m30s or 7d");
+serde_as_text!(Span, "span": ["string"], "a length of time such as 200ms, 5s, 1m30s or 7d");
