@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use service::config::{self, ByteSize, ConfigError, Invalid, Listen, Span};
+use service::config::{self, ByteSize, ConfigError, Document, Invalid, Listen, Span};
 use tonic::transport::Uri;
 
 /// Prefix of the variables that override the file.
@@ -222,6 +222,14 @@ impl Config {
     /// One line with place, key and what is expected.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         config::load_valid(path, ENV_PREFIX, Self::validate)
+    }
+
+    /// Makes one of what was written, wherever that was.
+    ///
+    /// # Errors
+    /// One line with place, key and what is expected.
+    pub fn from_document(document: &Document) -> Result<Self, ConfigError> {
+        Self::validate(document.parse()?).map_err(|invalid| document.error(invalid))
     }
 
     fn validate(raw: Raw) -> Result<Self, Invalid> {

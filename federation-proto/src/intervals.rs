@@ -47,6 +47,18 @@ impl Intervals {
         n < self.floor || self.ranges.range(..=n).next_back().is_some_and(|(_, &last)| n <= last)
     }
 
+    /// Is `n` in the set, and which is the first number above it of which the other is true? `None`: of all above it the same holds.
+    #[must_use]
+    pub fn stretch(&self, n: u64) -> (bool, Option<u64>) {
+        if n < self.floor {
+            return (true, Some(self.floor));
+        }
+        match self.ranges.range(..=n).next_back() {
+            Some((_, &last)) if n <= last => (true, Some(last + 1)),
+            _ => (false, self.ranges.range(n..).next().map(|(&first, _)| first)),
+        }
+    }
+
     /// Adds `n`; false when it was there. `u64::MAX` cannot be added: a floor above it could not be stated.
     pub fn insert(&mut self, n: u64) -> bool {
         if n == u64::MAX || self.contains(n) {
@@ -177,6 +189,10 @@ mod tests {
                 set.encode(&mut bytes);
                 bytes.push(9);
                 prop_assert_eq!(Intervals::decode(&bytes), Ok((set.clone(), bytes.len() - 1)));
+            }
+            for probe in 0..90 {
+                let changes = (probe..90).find(|n| model.contains(n) != model.contains(&probe));
+                prop_assert_eq!(set.stretch(probe), (model.contains(&probe), changes), "{}", probe);
             }
         }
 

@@ -3,10 +3,8 @@
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
-    let path = Path::new("agent.yaml");
-    let document = config::Document::from_text(path, text, ENV_PREFIX, []).map_err(|error| error.to_string())?;
-    let raw = document.parse().map_err(|error| error.to_string())?;
-    Config::validate(raw).map_err(|invalid| document.error(invalid).to_string())
+    let document = Document::from_text(Path::new("agent.yaml"), text, ENV_PREFIX, []).map_err(|error| error.to_string())?;
+    Config::from_document(&document).map_err(|error| error.to_string())
 }
 
 /// An empty file is a whole configuration: the edge on this host, all probes where the kernel lets us.

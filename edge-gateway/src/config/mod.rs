@@ -192,6 +192,9 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let max_request_bytes = raw.receive.max_request.as_usize();
         let segment_bytes = at_least("spool.segment", raw.spool.segment, ByteSize::mib(1))?;
+        if raw.spool.segment > ByteSize::gib(1) {
+            return Err(Invalid::new("spool.segment", format!("{} is too large: expected at most 1GiB", raw.spool.segment)));
+        }
         Ok(Self {
             receive: receive(&raw.receive, &raw.identity)?,
             identities: Identities::from_raw(&raw.identity, classes)?,

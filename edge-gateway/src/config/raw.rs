@@ -211,7 +211,7 @@ impl Default for RawInbox {
 pub struct RawSpool {
     /// Disk that it may take; at least two segments.
     pub budget: ByteSize,
-    /// Size of a segment file; disk comes back in steps of it. At least 1MiB.
+    /// Size of a segment file; disk comes back in steps of it. 1MiB to 1GiB.
     pub segment: ByteSize,
     /// Disk for batches that a router refused for good, kept for a person to look at; past it they are only counted.
     pub rejected: ByteSize,

@@ -41,6 +41,7 @@ fn impossible_values_name_their_key() {
         ("inbox: { budget: 20MiB }", "inbox.budget"),
         ("inbox: { commit_wait: 20ms }", "inbox.commit_wait"),
         ("spool: { budget: 64MiB }", "spool.budget"),
+        ("spool: { segment: 2GiB }", "spool.segment"),
         ("identity: { tokens: [ { sha256: abc, tenant: acme } ] }", "identity.tokens[0].sha256"),
         ("tenants: { acme: { class: urgent } }", "tenants.acme.class"),
         ("tenant: { acme: { class: high } }", "tenant"),

@@ -14,7 +14,8 @@ use crate::identity::Signal;
 pub const MAX_MESSAGES: u64 = 1 << 17;
 
 /// Re-encodes a body that [`scan`](super::scan) found valid but not canonical. Unknown fields go, the last of a repeated singular field
-/// stays, as in any protobuf reader. Memory: prost's structs, at most about 50 MiB ([`MAX_MESSAGES`]) and twice the body.
+/// stays, as in any protobuf reader. prost does not write zeros of either sign: a sum or quantile of a summary, or a zero threshold, of -0.0
+/// becomes 0.0, here and nowhere else. Memory: prost's structs, at most about 50 MiB ([`MAX_MESSAGES`]) and twice the body.
 ///
 /// # Errors
 /// [`Malformed`] if prost refuses the body or it has more than [`MAX_MESSAGES`], or for a signal without an OTLP form here.

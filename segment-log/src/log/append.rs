@@ -10,7 +10,7 @@ use federation_proto::identity::Seq;
 
 use super::{Active, Location, Log, Segment};
 use crate::error::AppendError;
-use crate::segment::{Kind, SEGMENT_HEADER_BYTES, SegmentNo, encode_record, record_bytes};
+use crate::segment::{Kind, MAX_SEQ, SEGMENT_HEADER_BYTES, SegmentNo, encode_record, record_bytes};
 
 /// The reserve for checkpoints, in multiples of the newest one: see [`Log::begin_checkpoint`].
 const RESERVED_CHECKPOINTS: u64 = 4;
@@ -39,6 +39,9 @@ impl Log {
         self.check_budget(on_disk)?;
         self.make_room(on_disk).map_err(io_error)?;
         let seq = self.next;
+        if seq > MAX_SEQ.0 {
+            return Err(io_error(("number a record", Arc::new(io::Error::other("no seqs left")))));
+        }
         let location = self.write_record(Kind::Data, meta, payload).map_err(io_error)?;
         self.next += 1;
         self.unsynced.push_back((seq, location));

@@ -65,6 +65,12 @@ const MAGIC: [u8; 8] = *b"TRIBSEG\0";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".seg";
 
+/// Highest seq that a log gets to, and that is believed of a record or a name: no log lives to see it, and what is added to one never
+/// overflows.
+pub(crate) const MAX_SEQ: Seq = Seq(1 << 62);
+/// Highest segment number that is believed of a name: a stray file does not use the numbers up.
+pub(crate) const MAX_SEGMENT: SegmentNo = SegmentNo(1 << 31);
+
 /// Number of a segment within its log. Only grows; a number is never used for two files that hold anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentNo(pub u32);
@@ -140,7 +146,8 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(SegmentNo, Seq)> {
     if !digits(number, 10) || !digits(base, 20) {
         return None;
     }
-    Some((SegmentNo(number.parse().ok()?), Seq(base.parse().ok()?)))
+    let (number, base) = (SegmentNo(number.parse().ok()?), Seq(base.parse().ok()?));
+    (number <= MAX_SEGMENT && base <= MAX_SEQ).then_some((number, base))
 }
 
 /// What the CRCs of one segment's records are seeded with.

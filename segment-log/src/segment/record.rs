@@ -2,7 +2,7 @@
 
 use federation_proto::identity::Seq;
 
-use super::{Part, SegmentKey, u32_at, u64_at};
+use super::{MAX_SEQ, Part, SegmentKey, u32_at, u64_at};
 
 /// Bytes of a record's header, and so of the smallest record.
 pub(crate) const RECORD_HEADER_BYTES: usize = 48;
@@ -51,9 +51,13 @@ impl RecordHeader {
             3 => Kind::Void,
             _ => return None,
         };
+        let stamp = Stamp { seq: Seq(u64_at(bytes, 8)?), synced: Seq(u64_at(bytes, 16)?), checkpoints: u32_at(bytes, 40)? };
+        if stamp.seq > MAX_SEQ || stamp.synced > MAX_SEQ {
+            return None;
+        }
         Some(Self {
             kind,
-            stamp: Stamp { seq: Seq(u64_at(bytes, 8)?), synced: Seq(u64_at(bytes, 16)?), checkpoints: u32_at(bytes, 40)? },
+            stamp,
             meta_len: u32_at(bytes, 24)?,
             payload_len: u32_at(bytes, 28)?,
             meta_crc: u32_at(bytes, 32)?,

@@ -19,21 +19,57 @@ pub(super) struct Verdict {
     pub(super) lost_records: u64,
 }
 
+/// What is no longer pending: given up in a void, or acknowledged in the checkpoint.
+#[derive(Clone, Copy)]
+struct Done<'a> {
+    voids: &'a [Range<u64>],
+    checkpoint: Option<&'a Checkpoint>,
+}
+
+impl Done<'_> {
+    /// Is `seq` done, and up to which seq at least does the same hold of all?
+    fn at(&self, seq: u64) -> (bool, u64) {
+        let mut end = u64::MAX;
+        for void in self.voids {
+            if void.contains(&seq) {
+                return (true, void.end);
+            }
+            if void.start > seq {
+                end = end.min(void.start);
+            }
+        }
+        let Some(checkpoint) = self.checkpoint.filter(|checkpoint| seq < checkpoint.seq) else { return (false, end) };
+        let (acked, until) = checkpoint.acked.stretch(seq);
+        let until = until.unwrap_or(u64::MAX).min(checkpoint.seq);
+        if acked { (true, until) } else { (false, end.min(until)) }
+    }
+
+    /// How many of `seqs` are not done. By stretches: a damaged name can make a gap of more seqs than can be looked at one by one.
+    fn left_of(&self, mut seqs: Range<u64>) -> u64 {
+        let mut left = 0;
+        while !seqs.is_empty() {
+            let (done, until) = self.at(seqs.start);
+            let until = until.min(seqs.end);
+            left += if done { 0 } else { until - seqs.start };
+            seqs.start = until;
+        }
+        left
+    }
+}
+
 impl Findings {
     /// Says of each gap what it is, and forgets records that are acknowledged or were given up.
     pub(super) fn judge(&mut self, checkpoint: Option<&Checkpoint>) -> Verdict {
         let mut verdict = Verdict::default();
         let voids = std::mem::take(&mut self.voids);
-        let is_void = |seq: u64| voids.iter().any(|seqs| seqs.contains(&seq));
-        let is_done =
-            |seq: u64| is_void(seq) || checkpoint.is_some_and(|checkpoint| seq < checkpoint.seq && checkpoint.acked.contains(seq));
+        let done = Done { voids: &voids, checkpoint };
         let mut gaps = std::mem::take(&mut self.gaps);
         let newest = checkpoint.map(|checkpoint| (checkpoint.location.segment, u64::from(checkpoint.location.offset)));
         // A later record counts a checkpoint that is not there.
         let checkpoint_lost = self.checkpoints_synced > checkpoint.map_or(0, |checkpoint| checkpoint.number);
         for gap in &mut gaps {
             let promised = gap.seqs.start..gap.seqs.end.min(self.synced);
-            let mut lost = promised.filter(|&seq| !is_done(seq)).count() as u64;
+            let mut lost = done.left_of(promised);
             if gap.found.bytes == 0 && checkpoint_lost {
                 // A segment that is gone was let go by the checkpoint that is gone.
                 lost = 0;
@@ -42,13 +78,13 @@ impl Findings {
             let behind_newest = newest < Some((gap.segment, gap.found.offset));
             gap.kind = self.kind_of(gap, lost, checkpoint_lost && behind_newest);
             let unpromised = gap.seqs.start.max(self.synced)..gap.seqs.end;
-            if unpromised.clone().any(|seq| !is_void(seq)) {
+            if (Done { checkpoint: None, ..done }).left_of(unpromised.clone()) > 0 {
                 verdict.voids.push(unpromised);
             }
         }
         gaps.retain(|gap| gap.found.bytes > 0 || gap.kind != DamageKind::Torn);
         self.gaps = gaps;
-        self.records.retain(|&seq, _| !is_done(seq));
+        self.records.retain(|&seq, _| !done.at(seq).0);
         self.voids = voids;
         verdict
     }

@@ -169,6 +169,37 @@ fn aliens_are_left_alone() {
     assert_eq!(before, [foreign, copy, "notes.txt"].map(|name| store.content(name)));
 }
 
+/// A file whose name claims a number or a seq that no log gets to is an alien: it uses up neither.
+#[test]
+fn impossible_names_are_aliens() {
+    let (store, index) = (SimStore::new(1), MemoryIndex::new());
+    drop(filled(&store, &index, 30));
+    let names = ["0000000099-18446744073709551615.seg", "4294967295-00000000000000000001.seg"];
+    names.iter().for_each(|name| store.put(name, &[7; 500]));
+    let (mut log, recovery) = open(&store, &MemoryIndex::new(), options());
+    assert_eq!((recovery.aliens.as_slice(), pending(&log)), (names.map(str::to_owned).as_slice(), (1..=30).collect()));
+    while log.stats().segments_created_total == 0 {
+        assert!(log.append(b"", &[0; 900]).unwrap() < Seq(100));
+    }
+}
+
+/// A name that makes a gap of more seqs than can be looked at one by one does not keep the log from opening, nor are those seqs used.
+#[test]
+fn a_gap_of_any_size_is_judged_at_once() {
+    let (store, index) = (SimStore::new(1), MemoryIndex::new());
+    drop(filled(&store, &index, 30));
+    store.put("0000000099-04000000000000000000.seg", &[7; 500]);
+    let (mut log, _) = open(&store, &MemoryIndex::new(), options());
+    assert_eq!(pending(&log), (1..=30).collect::<Vec<_>>());
+    assert!(log.append(b"", b"").unwrap() > Seq(4_000_000_000_000_000_000));
+    log.sync().unwrap();
+    log.checkpoint(b"").unwrap();
+    log.append(b"", b"").unwrap();
+    log.sync().unwrap();
+    drop(log);
+    assert_eq!(pending(&open(&store, &MemoryIndex::new(), options()).0).len(), 32);
+}
+
 /// A segment that is shorter than it was loses what was cut off, and the index, which knows better, is not believed about it.
 #[test]
 fn a_cut_segment_loses_what_was_cut() {
