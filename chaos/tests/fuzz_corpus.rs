@@ -1,4 +1,5 @@
 //! What the fuzz targets promise, for every input that is checked in: without cargo-fuzz, with every `cargo test`.
+#![allow(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     files
 }
@@ -26,7 +27,7 @@ fn every_checked_in_input_holds() {
         assert!(!corpus.is_empty(), "fuzz/corpus/{} is empty", target.name);
         for path in corpus.into_iter().chain(files(&folder("regressions").join(target.name))) {
             println!("{}", path.display());
-            (target.check)(&std::fs::read(&path).unwrap());
+            (target.check)(&std::fs::read(&path).expect("an input"));
         }
         let mut rng = fuzz::support::rng::Rng(7);
         for seed in 0..20 {

@@ -60,7 +60,10 @@ fn edge(yaml: &str, variables: Vec<(OsString, OsString)>) -> Result<(), ConfigEr
     let config = edge_gateway::Config::from_raw(document.parse()?).map_err(|invalid: Invalid| document.error(invalid))?;
     assert!(config.labels.len() <= 32 && config.labels.iter().all(|(key, value)| key.len() <= 256 && value.len() <= 256));
     assert!((64 << 10..=64 << 20).contains(&config.receive.max_request_bytes));
-    assert!(config.receive.memory_bytes / 4 >= config.receive.max_request_bytes);
+    assert!(config.receive.memory_bytes / 4 >= config.receive.max_request_bytes && !config.receive.listeners.is_empty());
+    let connections = &config.receive.connections;
+    let bounds = [connections.handshake, connections.idle, connections.body, connections.answer, connections.keep_alive];
+    assert!(bounds.iter().chain([&connections.max_age, &connections.grace]).all(|span| !span.is_zero()));
     assert!((1..=1_000_000).contains(&config.batch.rows) && !config.batch.age.is_zero());
     assert!((16 << 10..=64 << 20).contains(&config.batch.raw_bytes) && config.batch.open_bytes >= config.batch.raw_bytes);
     assert!((1..=64).contains(&config.workers) || config.workers <= std::thread::available_parallelism().map_or(2, usize::from));

@@ -3,7 +3,7 @@
 //! Input: direction (1), protobuf.
 
 use federation_proto::control::{
-    Ack, Credit, Demand, EdgeMessage, GoAway, Hello, Nack, RouterMessage, SeqRange, SpoolFloor, Status, Welcome,
+    Ack, Credit, Demand, EdgeMessage, GoAway, Hello, Nack, RouterMessage, SeqRange, SpoolFloor, SpoolSeen, Status, Welcome,
 };
 use federation_proto::frame::{ControlDecoder, encode_control};
 use prost::Message;
@@ -57,7 +57,15 @@ pub fn from_edge(rng: &mut Rng) -> EdgeMessage {
 pub fn from_router(rng: &mut Rng) -> RouterMessage {
     let spool = vec![rng.below(4) as u8; 16];
     match rng.below(5) {
-        0 => Welcome { protocol: 1, router: "r".to_owned(), encodings: vec![1], credit_bytes: rng.next(), max_batch_bytes: 1 << 20 }.into(),
+        0 => Welcome {
+            protocol: 1,
+            router: "r".to_owned(),
+            encodings: vec![1],
+            credit_bytes: rng.next(),
+            max_batch_bytes: 1 << 20,
+            spools: vec![SpoolSeen { spool, next: rng.next() }],
+        }
+        .into(),
         1 => Ack { spool, ranges: (0..rng.below(5) as u64).map(|n| SeqRange { first: 9 * n, last: 9 * n + 3 }).collect() }.into(),
         2 => Nack { spool, seq: rng.next(), reason: rng.below(9) as i32, retry_after_ms: rng.below(3000) as u64, message: "no".to_owned() }
             .into(),

@@ -15,7 +15,7 @@ impl Bytes<'_> {
     /// `content`, changed; it may grow as far as the input has room.
     pub fn mutate(&mut self, content: &[u8]) -> Vec<u8> {
         let mut buffer = content.to_vec();
-        buffer.resize(content.len() + self.room.min(64).max(1), 0);
+        buffer.resize(content.len() + self.room.clamp(1, 64), 0);
         let room = buffer.len();
         let len = (self.plain)(&mut buffer, content.len(), room);
         buffer.truncate(len);

@@ -112,8 +112,10 @@ impl World {
 
     fn message(&mut self, bytes: &[u8]) {
         let Ok(EdgeMessage { kind: Some(kind) }) = EdgeMessage::decode(bytes) else { return };
+        let spoke = self.session.spoke(self.now);
         let outcome = match kind {
-            edge_message::Kind::Hello(hello) => self.session.hello(&hello, &mut self.book).map(drop),
+            _ if spoke.is_err() => spoke,
+            edge_message::Kind::Hello(hello) => self.session.hello(&hello, &ALLOWED, &mut self.book).map(drop),
             edge_message::Kind::Status(status) => self.session.status(&status, &ALLOWED, &mut self.book),
         };
         if let Err(violation) = outcome {
@@ -179,7 +181,7 @@ impl World {
 
 fn header(input: &mut Input<'_>) -> BatchHeader {
     let bits = input.u8();
-    let seq = if bits & 0x80 == 0 { u64::from(input.u8()) } else { input.u64() };
+    let seq = if bits & 0x80 == 0 { u64::from(input.u8()) } else { u64::MAX - u64::from(input.u8()) };
     BatchHeader {
         id: BatchId { spool: SpoolId([bits & 3; 16]), seq: Seq(seq) },
         tenant: name(["acme", "beta", "acme", "other"][usize::from(bits >> 2 & 3)]),

@@ -64,6 +64,8 @@ pub(super) fn create(
 impl Opening {
     pub(super) fn settle(mut self) -> Result<(Log, Recovery), OpenError> {
         let mut recovery = Recovery { index_rebuilt: self.index_rebuilt.take(), ..Recovery::default() };
+        let behind_last = self.findings.records.last_key_value().map_or(0, |(&seq, _)| seq + 1);
+        self.findings.next = self.findings.next.max(behind_last);
         let verdict = self.findings.judge(self.checkpoint.as_ref());
         let missing = self.note_missing_segments(&mut recovery);
         self.put_gaps_aside(&mut recovery);

@@ -48,7 +48,9 @@ impl Survey {
                 continue;
             };
             let header = read_segment_header(store, entry)?;
-            if header.is_some_and(|header| (header.number, header.base) != (number, base)) || survey.segments.contains_key(&number) {
+            // Of two files with one number it is the one whose header says so: a stray name does not hide a segment.
+            let taken = survey.segments.get(&number).is_some_and(|other: &Surveyed| other.whole || header.is_none());
+            if taken || header.is_some_and(|header| (header.number, header.base) != (number, base)) {
                 survey.aliens.push(entry.name.clone());
                 continue;
             }
@@ -61,7 +63,7 @@ impl Survey {
                 base: base.0,
                 whole: header.is_some() && entry.bytes >= SEGMENT_HEADER_BYTES,
             };
-            survey.segments.insert(number, surveyed);
+            survey.aliens.extend(survey.segments.insert(number, surveyed).map(|other| other.name));
         }
         survey.elect(&headers);
         Ok(survey)
@@ -104,10 +106,9 @@ impl Survey {
         }
     }
 
-    /// Where the seqs of the segment after this one begin: those in this one end there.
+    /// Where the seqs of the segments after this one begin: those in this one end there. The lowest of all, should one have a wrong name.
     pub(super) fn next_base(&self, number: SegmentNo) -> Option<u64> {
-        let after = self.segments.range(number..).find(|(other, _)| **other > number);
-        after.map(|(_, segment)| segment.base)
+        self.segments.range(number..).filter(|(other, _)| **other > number).map(|(_, segment)| segment.base).min()
     }
 }
 

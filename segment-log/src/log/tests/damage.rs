@@ -183,6 +183,30 @@ fn impossible_names_are_aliens() {
     }
 }
 
+/// A stray file with a segment's number hides neither that segment nor, by the seq that it claims, the records of those behind it.
+#[test]
+fn stray_names_hide_no_records() {
+    for stray in ["0000000002-00000000000000000000.seg", "0000000002-00000000000000000246.seg"] {
+        for remove in [false, true] {
+            let (store, index) = (SimStore::new(1), MemoryIndex::new());
+            drop(filled(&store, &index, 40));
+            if remove {
+                store.remove(&segment_name(&store, 1)).unwrap();
+            }
+            store.put(stray, &[7; 500]);
+            let (mut log, _) = open(&store, &MemoryIndex::new(), options());
+            let found = pending(&log);
+            assert_eq!(found.len(), if remove { 40 - 11 } else { 40 }, "{stray}");
+            let seq = log.append(b"", b"new").unwrap();
+            assert!(seq > Seq(40), "{seq} is used twice");
+            log.sync().unwrap();
+            drop(log);
+            let (log, _) = open(&store, &MemoryIndex::new(), options());
+            assert_eq!(pending(&log), [&found[..], &[seq.0]].concat(), "{stray}");
+        }
+    }
+}
+
 /// A name that makes a gap of more seqs than can be looked at one by one does not keep the log from opening, nor are those seqs used.
 #[test]
 fn a_gap_of_any_size_is_judged_at_once() {
