@@ -147,6 +147,17 @@ async fn a_shutdown_brings_everything_to_the_edge() {
     assert_eq!(exit.0.get("process.exit.code").map(String::as_str), Some("3"));
 }
 
+/// A process that does not outlive a test that fails.
+struct Spawned(std::process::Child);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // One that has ended is not there to be killed.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// Without capabilities the agent says which ones are missing and where to give them, runs on, is not ready for want of any
 /// probe, and leaves in good order.
 #[test]
@@ -160,15 +171,15 @@ fn without_capabilities_it_says_what_is_missing() {
     let admin = free_address();
     let config = config_file(dir.path(), free_address(), admin, "drain: 100ms");
     open(&config);
-    let mut process = Command::new("setpriv")
+    let spawned = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
         .arg(&binary)
         .args(["run", "--config"])
         .arg(&config)
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        .spawn();
+    let mut process = Spawned(spawned.unwrap());
+    let mut log = BufReader::new(process.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     for probe in ["tcp_connect", "process"] {
         let line = log.find(|line| line.contains(&format!("probe {probe}: "))).expect("said so");
         assert!(line.contains("EPERM") && line.contains("missing CAP_BPF and CAP_PERFMON"), "{line}");
@@ -179,10 +190,10 @@ fn without_capabilities_it_says_what_is_missing() {
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("no probe runs: "), "{ready}");
     assert!(get(admin, "/metrics").contains("tributary_agent_probe_up{probe=\"tcp_connect\"} 0"));
     assert!(get(admin, "/ledger").contains("missing CAP_BPF and CAP_PERFMON"));
-    let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(process.0.id().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     log.for_each(drop);
-    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert_eq!(process.0.wait().unwrap().code(), Some(0));
 }
 
 /// A wrong configuration is one line with its place and exit code 2.

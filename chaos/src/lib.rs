@@ -1,7 +1,9 @@
-//! A whole federation on one machine: the demo, the load, the verdict and the benches, and what later fault scenarios are made of.
+//! A whole federation on one machine: the demo, the kill matrix, the load, the verdict and the benches, and what later fault scenarios
+//! are made of.
 //!
-//! `dev` plays an edge and a router in its own process, for who wants to try them. All else runs as real processes over real sockets; this crate only starts them, feeds them, breaks things between them and
-//! compares what senders logged as acknowledged with what lies in the tier.
+//! `dev` plays an edge and a router in its own process, for who wants to try them. All else runs as real processes over real sockets;
+//! this crate only starts them, feeds them, breaks things between them and compares what senders logged as acknowledged with what lies
+//! in the tier.
 
 pub mod ask;
 pub mod bench;
@@ -9,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod demo;
 pub mod dev;
+pub mod kill;
 pub mod load;
 pub mod look;
 pub mod part;

@@ -12,6 +12,7 @@ mod connected;
 mod connection;
 mod door;
 mod outbox;
+mod reset;
 mod socket;
 mod trust;
 
@@ -114,7 +115,12 @@ impl Listener {
         let server = server(&shared);
         let failed = |error| ListenError::Bind { listen, error };
         let socket = socket::bind(listen).map_err(failed)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let private_key = shared.trust.private_key();
+        let config = reset::endpoint_config(private_key).unwrap_or_else(|error| {
+            tracing::warn!(path = %private_key.display(), %error, "edges will miss a router that dies only after the idle timeout");
+            EndpointConfig::default()
+        });
+        let endpoint = Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
         Ok(Self { endpoint, shared, connections: connections as usize })
     }
 

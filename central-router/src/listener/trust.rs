@@ -3,6 +3,7 @@
 //! Certificate, key and authority are read again when one of their files changes: new handshakes use them at once, and live connections
 //! are judged by them again. Files that do not fit each other (one was written before the other) change nothing until they do.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +28,10 @@ const FIRST_ALERT: u64 = 0x100;
 const FAR: u64 = 1 << 40;
 
 /// See the module.
-pub struct Trust(Watched<Loaded>);
+pub struct Trust {
+    files: Watched<Loaded>,
+    private_key: PathBuf,
+}
 
 struct Loaded {
     crypto: Arc<QuicServerConfig>,
@@ -48,35 +52,41 @@ impl Trust {
     /// [`ListenError::Tls`] or [`ListenError::Quic`].
     pub fn open(files: &TlsFiles) -> Result<Self, ListenError> {
         let paths = vec![files.ca.clone(), files.cert.clone(), files.key.clone()];
+        let private_key = files.key.clone();
         let files = files.clone();
         let load = move || {
             let crypto = QuicServerConfig::try_from(files.server_config(&[ALPN])?).map_err(|error| ListenError::Quic(error.to_string()))?;
             Ok(Loaded { crypto: Arc::new(crypto), verifier: files.client_verifier()? })
         };
-        Watched::open(paths, load, |_, _| false).map(Self)
+        Ok(Self { files: Watched::open(paths, load, |_, _| false)?, private_key })
     }
 
     /// Reads the files again if one changed since the last look.
     pub fn refresh(&self) -> Refresh {
-        self.0.refresh()
+        self.files.refresh()
     }
 
     /// Changes when the files did.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes()
+        self.files.changes()
+    }
+
+    /// Where the private key lies.
+    pub(super) fn private_key(&self) -> &Path {
+        &self.private_key
     }
 
     /// What a handshake uses.
     pub(super) fn crypto(&self) -> Arc<QuicServerConfig> {
-        Arc::clone(&self.0.current().crypto)
+        Arc::clone(&self.files.current().crypto)
     }
 
     /// Is this chain one to believe at `now`? A handshake that resumes an earlier one does not ask, and time goes on.
     pub(super) fn judge(&self, now: SystemTime, chain: &Chain) -> Result<(), Violation> {
         let Some((own, intermediates)) = chain.certificates.split_first() else { return Err(no_certificate()) };
         let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
-        let judged = self.0.current().verifier.verify_client_cert(own, intermediates, now);
+        let judged = self.files.current().verifier.verify_client_cert(own, intermediates, now);
         judged.map(drop).map_err(|error| refusal(&error))
     }
 }

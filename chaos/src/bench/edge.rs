@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use service::shutdown::Shutdown;
 use tokio::time::{Instant, sleep};
 
 use super::report::{mib, us_per_row};
@@ -68,6 +69,7 @@ pub(super) fn plan(args: &Args, spec: &EdgeSpec) -> io::Result<Plan> {
         rows: None,
         ack_log: None,
         retry: false,
+        stop: Shutdown::new(),
     })
 }
 

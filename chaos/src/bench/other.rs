@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+use service::shutdown::Shutdown;
+
 use super::report::{mib, us_per_row};
 use super::window::{self, Look};
 use super::{Args, Report, size};
@@ -18,6 +20,7 @@ pub(super) async fn measure(args: &Args, endpoint: &str, pid: u32) -> io::Result
         rows: None,
         ack_log: None,
         retry: false,
+        stop: Shutdown::new(),
     };
     let otlp_zstd_bytes_per_row = size::otlp_zstd_bytes_per_row(&args.shape);
     let loaded = window::load(plan, args.measuring(), || Ok(Look { cpu: usage::cpu_time(pid)?, passed: None })).await?;

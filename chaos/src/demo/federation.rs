@@ -18,9 +18,9 @@ use super::baseline::Baseline;
 use super::sender::{self, SenderPlan};
 use super::traffic::Traffic;
 use crate::progress::Progress;
-use crate::stand::Stand;
 use crate::stand::layout::{EdgeSpec, Layout};
 use crate::stand::relay::Carried;
+use crate::stand::{Stand, Who};
 
 const CONNECT_EVERY: Duration = Duration::from_millis(50);
 const WEST: usize = 0;
@@ -131,12 +131,12 @@ impl Federation {
 
     /// Kills edge-east with -9.
     pub(super) async fn kill_east(&mut self) -> io::Result<()> {
-        self.stand.kill_edge(EAST).await
+        self.stand.kill(&[Who::Edge(EAST)]).await
     }
 
     /// Starts edge-east again.
     pub(super) fn restart_east(&mut self) -> io::Result<()> {
-        self.stand.restart_edge(EAST)
+        self.stand.start_again(Who::Edge(EAST))
     }
 
     /// Stops senders and traffic; what they had acknowledged is in their logs.

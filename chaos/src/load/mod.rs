@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use federation_proto::identity::Signal;
+use service::shutdown::Shutdown;
 
 pub use connection::Target;
 pub use report::Report;
@@ -168,6 +169,7 @@ impl Args {
             rows: self.rows,
             ack_log: self.ack_log.clone(),
             retry: self.retry,
+            stop: Shutdown::new(),
         })
     }
 }

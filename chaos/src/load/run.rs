@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use service::shutdown::Shutdown;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub ack_log: Option<PathBuf>,
     /// Repeat what is not acknowledged.
     pub retry: bool,
+    /// Ends the load before its time.
+    pub stop: Shutdown,
 }
 
 /// How a load went, apart from its [`Tally`].
@@ -75,7 +78,7 @@ pub async fn run(plan: Plan, tally: Arc<Tally>, progress: Option<&Progress>) -> 
     let interval = plan.shape.rate.map(|rate| Duration::from_secs_f64(rows_per_request as f64 / rate as f64));
     let requests = plan.rows.map_or(u64::MAX, |rows| rows.div_ceil(rows_per_request));
     let (began, own_cpu) = (Instant::now(), usage::own_cpu_time());
-    let pace = Pace::new(began, began + plan.most, requests, interval);
+    let pace = Pace::new(began, began + plan.most, requests, interval, plan.stop);
     let shared = Arc::new(Shared { target, supply, pace, tally, ack_log, retry: plan.retry });
     let mut tasks = JoinSet::new();
     for connection in connections {
@@ -147,7 +150,7 @@ async fn drive(mut connection: Connection, shared: Arc<Shared>) -> io::Result<()
                 Answer::Refused { code, wait } => {
                     shared.tally.refused(code, rows);
                     sleep(wait).await;
-                    if !shared.retry || Instant::now() >= shared.pace.ends() {
+                    if !shared.retry || shared.pace.over(Instant::now()) {
                         break;
                     }
                     shared.tally.retried();

@@ -165,6 +165,23 @@ pub const IDLE_TIER: &str = "flush_interval: 1h, flush_bytes: 4GiB, flush_rows: 
 /// OTLP bytes that a tier with [`IDLE_TIER`] lets wait.
 pub const IDLE_TIER_RAW_BYTES: u64 = 4 << 30;
 
+/// Settings beside those that every stand has.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Options of the router's local tier.
+    pub tier: &'static str,
+    /// More lines for the router's configuration.
+    pub router: &'static str,
+    /// More lines for every edge's configuration.
+    pub edge: &'static str,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { tier: PROMPT_TIER, router: "", edge: "" }
+    }
+}
+
 /// The router's configuration, with options of its local tier.
 #[must_use]
 pub fn router_yaml(layout: &Layout, listen: SocketAddr, admin: SocketAddr, tier_options: &str) -> String {
@@ -226,18 +243,17 @@ ship:
     )
 }
 
-/// The agent's configuration.
+/// The agent's configuration. `endpoint` takes its OTLP/gRPC.
 #[must_use]
-pub fn agent_yaml(edge: &EdgeSpec, token: &str, admin: SocketAddr) -> String {
+pub fn agent_yaml(endpoint: SocketAddr, token: &str, admin: SocketAddr) -> String {
     format!(
         "node: {{name: demo-node}}
-interval: 2s
+interval: 1s
 admin: {{listen: {admin}}}
 edge:
-  endpoint: http://{grpc}
+  endpoint: http://{endpoint}
   token: {token}
-",
-        grpc = edge.grpc,
+"
     )
 }
 

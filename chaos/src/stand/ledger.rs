@@ -19,7 +19,13 @@ pub fn balances(ledger: &Value) -> bool {
 /// Rows still queued at a place.
 #[must_use]
 pub fn queued(ledger: &Value) -> u64 {
-    accounts(ledger).iter().filter_map(|account| account.get("queued")?.as_u64()).sum()
+    sum(ledger, "queued")
+}
+
+/// One term of it over all accounts, in rows.
+#[must_use]
+pub fn sum(ledger: &Value, term: &str) -> u64 {
+    accounts(ledger).iter().filter_map(|account| account.get(term)?.as_u64()).sum()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod layout;
 pub mod ledger;
+mod part;
 pub mod process;
 pub mod relay;
 
@@ -18,8 +19,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use self::admin::Admin;
-use self::layout::{EdgeSpec, Layout};
-use self::process::Process;
+use self::layout::{EdgeSpec, Layout, Tuning};
+use self::part::Part;
 use self::relay::{Carried, Relay};
 use crate::part::Role;
 
@@ -35,8 +36,18 @@ pub struct Edge {
     pub spec: EdgeSpec,
     /// Between it and the router.
     pub link: Relay,
-    process: Option<Process>,
-    config: PathBuf,
+    part: Part,
+}
+
+/// One of a stand's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The router.
+    Router,
+    /// The edge of that number.
+    Edge(usize),
+    /// The agent.
+    Agent,
 }
 
 /// A running router with its edges. All are killed when it is dropped.
@@ -45,9 +56,8 @@ pub struct Stand {
     layout: Layout,
     program: PathBuf,
     admin: Admin,
-    router: Process,
-    router_admin: SocketAddr,
-    agent: Option<(Process, SocketAddr)>,
+    router: Part,
+    agent: Option<Part>,
     /// The edges, in the order given.
     pub edges: Vec<Edge>,
 }
@@ -59,18 +69,26 @@ impl Stand {
     /// # Errors
     /// When a part does not start or is not ready in time: the message says where its log lies.
     pub async fn start(layout: &Layout, program: PathBuf, specs: Vec<EdgeSpec>) -> io::Result<Self> {
+        Self::start_tuned(layout, program, specs, &Tuning::default()).await
+    }
+
+    /// The same with settings of one's own.
+    ///
+    /// # Errors
+    /// As [`Stand::start`].
+    pub async fn start_tuned(layout: &Layout, program: PathBuf, specs: Vec<EdgeSpec>, tuning: &Tuning) -> io::Result<Self> {
         make_certificates(layout, &specs)?;
-        let (listen, router_admin) = (layout::free_address()?, layout::free_address()?);
-        let config = layout.write_config("router", &layout::router_yaml(layout, listen, router_admin, layout::PROMPT_TIER))?;
-        let router = Process::start(&program, Role::Router, &config, &layout.log("router"))?;
+        let (listen, admin) = (layout::free_address()?, layout::free_address()?);
+        let yaml = layout::router_yaml(layout, listen, admin, tuning.tier) + tuning.router;
+        let router = Part::start(layout, &program, (Role::Router, "router"), admin, &yaml)?;
         let mut edges = Vec::with_capacity(specs.len());
         for spec in specs {
             let link = Relay::open(listen).await?;
-            let config = layout.write_config(spec.name, &layout::edge_yaml(layout, &spec, link.listen()))?;
-            let process = Some(Process::start(&program, Role::Edge, &config, &layout.log(spec.name))?);
-            edges.push(Edge { spec, link, process, config });
+            let yaml = layout::edge_yaml(layout, &spec, link.listen()) + tuning.edge;
+            let part = Part::start(layout, &program, (Role::Edge, spec.name), spec.admin, &yaml)?;
+            edges.push(Edge { spec, link, part });
         }
-        let mut stand = Self { layout: layout.clone(), program, admin: Admin, router, router_admin, agent: None, edges };
+        let mut stand = Self { layout: layout.clone(), program, admin: Admin, router, agent: None, edges };
         stand.until_ready().await?;
         Ok(stand)
     }
@@ -81,19 +99,25 @@ impl Stand {
     /// # Errors
     /// When it does not start, or ends by itself.
     pub async fn start_agent(&mut self) -> io::Result<bool> {
-        let edge = &self.edges[0].spec;
-        let token = edge.tenants.first().map_or("", |(_, token)| token);
+        self.start_agent_through(self.edges[0].spec.grpc).await
+    }
+
+    /// The same, but what it sends goes to `endpoint`, which passes it on to the first edge.
+    ///
+    /// # Errors
+    /// As [`Stand::start_agent`].
+    pub async fn start_agent_through(&mut self, endpoint: SocketAddr) -> io::Result<bool> {
+        let token = self.edges[0].spec.tenants.first().map_or("", |(_, token)| token);
         let admin = layout::free_address()?;
-        let config = self.layout.write_config("agent", &layout::agent_yaml(edge, token, admin))?;
-        let mut process = Process::start(&self.program, Role::Agent, &config, &self.layout.log("agent"))?;
+        let yaml = layout::agent_yaml(endpoint, token, admin);
+        let agent = self.agent.insert(Part::start(&self.layout, &self.program, (Role::Agent, "agent"), admin, &yaml)?);
         let deadline = Instant::now() + AGENT_DEADLINE;
         let mut ready = false;
         while !ready && Instant::now() < deadline {
-            process.still_running()?;
+            agent.still_running()?;
             ready = self.admin.ready(admin).await;
             sleep(POLL).await;
         }
-        self.agent = Some((process, admin));
         Ok(ready)
     }
 
@@ -103,7 +127,7 @@ impl Stand {
     /// When it does not drain in time or ends with an error.
     pub async fn stop_agent(&mut self) -> io::Result<()> {
         match self.agent.take() {
-            Some((process, _)) => process.stop(STOP_DEADLINE).await,
+            Some(mut agent) => agent.stop(STOP_DEADLINE).await,
             None => Ok(()),
         }
     }
@@ -111,23 +135,17 @@ impl Stand {
     /// The processes of the parts that run, by name.
     #[must_use]
     pub fn processes(&self) -> Vec<(&'static str, u32)> {
-        let edges = self.edges.iter().map(|edge| (edge.spec.name, edge.process.as_ref().and_then(Process::id)));
-        edges.chain([("router", self.router.id())]).filter_map(|(name, id)| Some((name, id?))).collect()
+        let parts = self.edges.iter().map(|edge| &edge.part).chain([&self.router]);
+        parts.filter_map(|part| Some((part.name, part.id()?))).collect()
     }
 
     async fn until_ready(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + READY_DEADLINE;
-        let edges = self.edges.iter().map(|edge| (edge.spec.name, edge.spec.admin));
-        let parts: Vec<_> = [("router", self.router_admin)].into_iter().chain(edges).collect();
-        for (name, admin) in parts {
-            while !self.admin.ready(admin).await {
+        for who in [Who::Router].into_iter().chain((0..self.edges.len()).map(Who::Edge)) {
+            while !self.ready(who).await {
                 self.still_running()?;
                 if Instant::now() > deadline {
-                    let log = self.layout.log(name);
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("{name} is not ready after {READY_DEADLINE:?}: see {}", log.display()),
-                    ));
+                    return Err(self.silent(who, READY_DEADLINE));
                 }
                 sleep(POLL).await;
             }
@@ -135,47 +153,99 @@ impl Stand {
         Ok(())
     }
 
+    /// Does that part say that data moves through it?
+    pub async fn ready(&self, who: Who) -> bool {
+        match self.part(who) {
+            Some(part) => self.admin.ready(part.admin).await,
+            None => false,
+        }
+    }
+
+    /// Does that part's admin endpoint answer?
+    pub async fn answers(&self, who: Who) -> bool {
+        match self.part(who) {
+            Some(part) => self.admin.ledger(part.admin).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// The error for a part that is not ready in time.
+    #[must_use]
+    pub fn silent(&self, who: Who, after: Duration) -> io::Error {
+        let (name, log) = self.part(who).map_or(("agent", self.layout.log("agent")), |part| (part.name, part.log().to_owned()));
+        io::Error::new(io::ErrorKind::TimedOut, format!("{name} is not ready after {after:?}: see {}", log.display()))
+    }
+
     /// An error when a part that should run has ended.
     ///
     /// # Errors
     /// When a part has ended: the message says where its log lies.
     pub fn still_running(&mut self) -> io::Result<()> {
-        self.router.still_running()?;
-        self.agent.iter_mut().try_for_each(|(process, _)| process.still_running())?;
-        self.edges.iter_mut().filter_map(|edge| edge.process.as_mut()).try_for_each(Process::still_running)
+        let edges = self.edges.iter_mut().map(|edge| &mut edge.part);
+        edges.chain([&mut self.router]).chain(&mut self.agent).try_for_each(Part::still_running)
     }
 
-    /// Kills an edge with -9; it stays down until [`Stand::restart_edge`].
+    /// Kills them with -9, all at once; they stay down until [`Stand::start_again`].
     ///
     /// # Errors
-    /// When it cannot be killed.
-    pub async fn kill_edge(&mut self, at: usize) -> io::Result<()> {
-        match self.edges[at].process.take() {
-            Some(process) => process.kill_9().await,
-            None => Ok(()),
+    /// When one cannot be killed.
+    pub async fn kill(&mut self, whom: &[Who]) -> io::Result<()> {
+        let mut killed: Vec<_> = whom.iter().filter_map(|&who| self.part_mut(who)?.take()).collect();
+        killed.iter_mut().try_for_each(process::Process::send_kill)?;
+        for process in killed {
+            process.kill_9().await?;
         }
-    }
-
-    /// Starts a killed edge on its disk as the kill left it.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn restart_edge(&mut self, at: usize) -> io::Result<()> {
-        let edge = &mut self.edges[at];
-        edge.process = Some(Process::start(&self.program, Role::Edge, &edge.config, &self.layout.log(edge.spec.name))?);
         Ok(())
     }
 
-    /// The ledgers of all parts, by name.
+    /// Starts a killed part on its disk as the kill left it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self, who: Who) -> io::Result<()> {
+        self.part_mut(who).map_or(Ok(()), Part::start_again)
+    }
+
+    /// The id of a part's process, while it runs.
+    #[must_use]
+    pub fn id(&self, who: Who) -> Option<u32> {
+        self.part(who)?.id()
+    }
+
+    fn part(&self, who: Who) -> Option<&Part> {
+        match who {
+            Who::Router => Some(&self.router),
+            Who::Edge(at) => self.edges.get(at).map(|edge| &edge.part),
+            Who::Agent => self.agent.as_ref(),
+        }
+    }
+
+    fn part_mut(&mut self, who: Who) -> Option<&mut Part> {
+        match who {
+            Who::Router => Some(&mut self.router),
+            Who::Edge(at) => self.edges.get_mut(at).map(|edge| &mut edge.part),
+            Who::Agent => self.agent.as_mut(),
+        }
+    }
+
+    /// The ledger of one part.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ledger(&self, who: Who) -> io::Result<Value> {
+        let part = self.part(who).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such part"))?;
+        self.admin.ledger(part.admin).await
+    }
+
+    /// The ledgers of router and edges, by name.
     ///
     /// # Errors
     /// When a part does not answer.
     pub async fn ledgers(&self) -> io::Result<BTreeMap<String, Value>> {
         let mut ledgers = BTreeMap::new();
-        for edge in &self.edges {
-            ledgers.insert(edge.spec.name.to_owned(), self.admin.ledger(edge.spec.admin).await?);
+        for part in self.edges.iter().map(|edge| &edge.part).chain([&self.router]) {
+            ledgers.insert(part.name.to_owned(), self.admin.ledger(part.admin).await?);
         }
-        ledgers.insert("router".to_owned(), self.admin.ledger(self.router_admin).await?);
         Ok(ledgers)
     }
 
@@ -212,10 +282,8 @@ impl Stand {
     pub async fn stop(mut self) -> io::Result<Carried> {
         self.stop_agent().await?;
         let mut carried = Carried::default();
-        for edge in self.edges {
-            if let Some(process) = edge.process {
-                process.stop(STOP_DEADLINE).await?;
-            }
+        for mut edge in self.edges {
+            edge.part.stop(STOP_DEADLINE).await?;
             carried.add(&edge.link.carried());
         }
         self.router.stop(STOP_DEADLINE).await?;

@@ -46,6 +46,14 @@ impl Process {
         self.child.kill().await
     }
 
+    /// Sends it SIGKILL and does not wait; [`Process::kill_9`] then does.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn send_kill(&mut self) -> io::Result<()> {
+        self.child.start_kill()
+    }
+
     /// Its id, while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The verdict: every id that a sender logged as acknowledged, looked for in the Parquet files of its tenant.
 //!
-//! Reads files and logs alone; trusts no counter of edge or router. Memory: 17 bytes a logged record, at most [`MAX_RECORDS`] of them.
+//! Reads files and logs alone; trusts no counter of edge or router. Memory: 17 bytes a record, logged or found besides, at most
+//! [`MAX_RECORDS`] of each.
 
 pub mod ack_log;
 pub mod tier;
@@ -16,7 +17,7 @@ use serde::Serialize;
 
 use crate::telemetry::RecordId;
 
-/// Records that the logs of one verdict may have together: 4.3 GiB of memory.
+/// Records that the logs of one verdict may have together, and that the tier may have besides: 4.3 GiB of memory each.
 pub const MAX_RECORDS: usize = 256 << 20;
 
 /// What became of the acknowledged records of one signal, or of all.
@@ -28,8 +29,10 @@ pub struct Verdict {
     pub found_once: u64,
     /// Of those, not in the tier of their tenant.
     pub lost: u64,
-    /// Of those, in the tier more than once.
+    /// In the tier more than once, acknowledged or not.
     pub doubled: u64,
+    /// In the tier, but acknowledged in none of these logs: their OK was lost and nobody asked again, or others sent them.
+    pub unacknowledged: u64,
 }
 
 impl Verdict {
@@ -47,15 +50,17 @@ impl Verdict {
             found_once: sum.found_once + verdict.found_once,
             lost: sum.lost + verdict.lost,
             doubled: sum.doubled + verdict.doubled,
+            unacknowledged: sum.unacknowledged + verdict.unacknowledged,
         })
     }
 }
 
-/// Ids that were acknowledged, in order, and how often each was found.
+/// Ids that were acknowledged, in order, and how often each was found; and what was found besides.
 #[derive(Debug, Default)]
 struct Expected {
     ids: Vec<RecordId>,
     found: Vec<u8>,
+    others: Vec<RecordId>,
 }
 
 impl Expected {
@@ -65,19 +70,23 @@ impl Expected {
         self.found = vec![0; self.ids.len()];
     }
 
-    fn found(&mut self, id: &RecordId) {
-        if let Ok(at) = self.ids.binary_search(id) {
-            self.found[at] = self.found[at].saturating_add(1);
+    fn found(&mut self, id: RecordId) {
+        match self.ids.binary_search(&id) {
+            Ok(at) => self.found[at] = self.found[at].saturating_add(1),
+            Err(_) => self.others.push(id),
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&mut self) -> Verdict {
+        self.others.sort_unstable();
+        let others = || self.others.chunk_by(|a, b| a == b);
         let found_times = |wanted: fn(u8) -> bool| self.found.iter().filter(|&&times| wanted(times)).count() as u64;
         Verdict {
             acknowledged: self.ids.len() as u64,
             found_once: found_times(|times| times == 1),
             lost: found_times(|times| times == 0),
-            doubled: found_times(|times| times > 1),
+            doubled: found_times(|times| times > 1) + others().filter(|same| same.len() > 1).count() as u64,
+            unacknowledged: others().count() as u64,
         }
     }
 }
@@ -85,7 +94,7 @@ impl Expected {
 /// Compares the senders' logs with the tier, by signal.
 ///
 /// # Errors
-/// When a log or a Parquet file cannot be read, or the logs have more than [`MAX_RECORDS`] records.
+/// When a log or a Parquet file cannot be read, or there are more than [`MAX_RECORDS`] records.
 pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<Signal, Verdict>> {
     let mut expected: BTreeMap<(TenantId, Signal), Expected> = BTreeMap::new();
     let mut records = 0;
@@ -107,14 +116,35 @@ pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<
     expected.values_mut().for_each(Expected::seal);
     tier::for_each_file(tier, &mut |tenant, table, path| {
         let Some(expected) = expected.get_mut(&(tenant.clone(), tier::signal_of(table))) else { return Ok(()) };
-        tier::for_each_id(table, path, |id| expected.found(&id))
+        tier::for_each_id(table, path, |id| expected.found(id))?;
+        if expected.others.len() > MAX_RECORDS {
+            return Err(io::Error::other(format!("{}: more than {MAX_RECORDS} records that are in no log", tier.display())));
+        }
+        Ok(())
     })?;
     let mut verdicts: BTreeMap<Signal, Verdict> = BTreeMap::new();
-    for ((_, signal), expected) in &expected {
+    for ((_, signal), expected) in &mut expected {
         let verdict = verdicts.entry(*signal).or_default();
         *verdict = Verdict::sum([&*verdict, &expected.verdict()]);
     }
     Ok(verdicts)
+}
+
+/// The verdict over things that are counted, not named: by key, how many were acknowledged and how many are in the tier.
+pub fn of_counts<K: Ord + Clone>(acknowledged: &BTreeMap<K, u64>, in_tier: impl IntoIterator<Item = (K, u64)>) -> Verdict {
+    let (mut found, mut verdict): (BTreeMap<K, u64>, _) = (BTreeMap::new(), Verdict::default());
+    for (key, count) in in_tier {
+        *found.entry(key).or_default() += count;
+    }
+    for (key, &acknowledged) in acknowledged {
+        let found = found.remove(key).unwrap_or_default();
+        verdict.acknowledged += acknowledged;
+        verdict.found_once += acknowledged.min(found);
+        verdict.lost += acknowledged.saturating_sub(found);
+        verdict.doubled += found.saturating_sub(acknowledged);
+    }
+    verdict.unacknowledged = found.values().sum();
+    verdict
 }
 
 /// `tributary-chaos verify`.

@@ -20,6 +20,8 @@ pub struct ConnectsOf {
     pub pid: u32,
     /// Inode of its cgroup v2 directory.
     pub cgroup: u64,
+    /// When its interval ended, in Unix nanoseconds.
+    pub time_unix_nano: u64,
     /// How many.
     pub count: u64,
 }
@@ -35,15 +37,17 @@ pub fn connects(tier: &Path, port: u16) -> io::Result<Vec<ConnectsOf>> {
         if table != "otel_metrics_histogram" {
             return Ok(());
         }
-        for_each_batch(path, &["Attributes", "Count"], |batch| {
+        for_each_batch(path, &["Attributes", "TimeUnix", "Count"], |batch| {
             let (attributes, count) = (column(batch, "Attributes")?.as_map_opt(), column(batch, "Count")?.as_primitive_opt::<UInt64Type>());
-            let (Some(attributes), Some(count)) = (attributes, count) else {
-                return Err(unexpected(path, "Attributes is no map or Count no u64"));
+            let times = column(batch, "TimeUnix")?.as_primitive_opt::<TimestampNanosecondType>();
+            let (Some(attributes), Some(count), Some(times)) = (attributes, count, times) else {
+                return Err(unexpected(path, "Attributes is no map, TimeUnix no timestamp or Count no u64"));
             };
             for row in (0..batch.num_rows()).filter(|&row| entry(attributes, row, "network.peer.port").as_ref() == Some(&port)) {
                 let number = |key: &str| entry(attributes, row, key).and_then(|text| text.parse::<u64>().ok());
                 let pid = number("process.pid").and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
-                all.push(ConnectsOf { pid, cgroup: number("linux.cgroup.id").unwrap_or_default(), count: count.value(row) });
+                let (cgroup, time) = (number("linux.cgroup.id").unwrap_or_default(), u64::try_from(times.value(row)).unwrap_or_default());
+                all.push(ConnectsOf { pid, cgroup, time_unix_nano: time, count: count.value(row) });
             }
             Ok(())
         })

@@ -40,14 +40,27 @@ impl Checkpointed for Mutex<Log> {
     }
 }
 
+/// What a checkpoint of the spool made certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolKept {
+    /// Entries that were acked in the inbox for it.
+    pub completed: usize,
+    /// Batches below are gone from the spool, across any crash: what a router may be told as the floor.
+    pub settled: Seq,
+}
+
 /// The spool's checkpoint; then, since that says that they were counted and consumed, the acks of completed entries in the inbox.
-/// Gives back how many those were.
 ///
 /// # Errors
 /// What the spool says; the inbox is then left as it is.
-pub fn checkpoint_spool(custody: &Mutex<Custody>, spool: &impl Checkpointed, inbox: &impl Checkpointed) -> Result<usize, CheckpointError> {
-    let mut completed = Vec::new();
-    let taken = spool.checkpoint(&mut |_| {
+pub fn checkpoint_spool(
+    custody: &Mutex<Custody>,
+    spool: &impl Checkpointed,
+    inbox: &impl Checkpointed,
+) -> Result<SpoolKept, CheckpointError> {
+    let (mut completed, mut settled) = (Vec::new(), Seq(0));
+    let taken = spool.checkpoint(&mut |log| {
+        settled = log.cursors().acked;
         let snapshot = custody.lock().snapshot();
         completed = snapshot.completed;
         snapshot.state
@@ -61,7 +74,7 @@ pub fn checkpoint_spool(custody: &Mutex<Custody>, spool: &impl Checkpointed, inb
             log.ack(*seq);
         }
     });
-    Ok(completed.len())
+    Ok(SpoolKept { completed: completed.len(), settled })
 }
 
 /// The inbox's checkpoint: makes its acks durable, gives back its disk, and lets the custody forget what is gone.

@@ -38,7 +38,7 @@ use crate::shipper::Item;
 pub use backlog::{Backlog, Rows};
 pub use checkpoint::Snapshot;
 pub use consumed::Consumed;
-pub use maintain::{Checkpointed, checkpoint_inbox, checkpoint_spool};
+pub use maintain::{Checkpointed, SpoolKept, checkpoint_inbox, checkpoint_spool};
 pub use recent::{Recent, Seen};
 pub use recover::{Recovered, recover};
 pub use sources::{InvalidSources, LogId, PartOf, Sources};

@@ -67,6 +67,7 @@ impl Sending {
 struct Router {
     batches: BTreeMap<(SpoolId, Seq), Bytes>,
     rows: BTreeMap<u64, u32>,
+    floor: Seq,
 }
 
 impl Router {
@@ -76,6 +77,7 @@ impl Router {
             assert_eq!(known, payload, "one id for two batches");
             return;
         }
+        assert!(header.id.seq >= self.floor, "a batch from below the floor is taken for a late copy: it would be lost");
         self.batches.insert((header.id.spool, header.id.seq), payload.clone());
         let columns = Decoder::decode(header.signal, header.encoding, payload, &DecodeLimits::default()).unwrap();
         let Columns::Logs(logs) = columns else { panic!("not logs") };
@@ -110,6 +112,7 @@ struct Running {
     inbox: Mutex<Log>,
     spool: Mutex<Log>,
     pending: BTreeMap<Seq, Item>,
+    floor: Seq,
     encoder: Encoder,
     now: Instant,
 }
@@ -135,6 +138,7 @@ impl Running {
         );
         let running = Self {
             custody: Mutex::new(recovered.custody),
+            floor: spool.cursors().acked,
             inbox: Mutex::new(inbox),
             spool: Mutex::new(spool),
             pending: recovered.items.into_iter().map(|item| (item.seq, item)).collect(),
@@ -242,6 +246,7 @@ impl Running {
     /// Ships the oldest batches; the router has them before the spool hears of it.
     fn ship(&mut self, most: usize, router: &mut Router) -> Result<(), PowerCut> {
         for _ in 0..most {
+            router.floor = router.floor.max(self.floor);
             let Some((seq, item)) = self.pending.pop_first() else { return Ok(()) };
             let record = self.spool.lock().read(seq).map_err(|_| PowerCut)?;
             let stored = Stored::decode(&record.meta).unwrap();
@@ -254,8 +259,15 @@ impl Running {
         Ok(())
     }
 
+    /// A router refuses the oldest batch for good.
+    fn refuse(&mut self) {
+        let (seq, item) = self.pending.pop_first().expect("a batch");
+        assert!(self.spool.lock().ack(seq));
+        self.custody.lock().dropped(&item, Reason::TenantNotAllowed);
+    }
+
     fn checkpoint(&mut self, also_inbox: bool) -> Result<(), PowerCut> {
-        checkpoint_spool(&self.custody, &self.spool, &self.inbox).map_err(|_| PowerCut)?;
+        self.floor = checkpoint_spool(&self.custody, &self.spool, &self.inbox).map_err(|_| PowerCut)?.settled;
         if also_inbox {
             checkpoint_inbox(&self.custody, &self.inbox).map_err(|_| PowerCut)?;
         }
@@ -458,6 +470,38 @@ fn damage_is_counted_and_never_blocks_a_start() {
     assert_eq!(recovered.lost, [(acme, Signal::Logs, 5)]);
     let (_, _, terms, queued, _) = recovered.custody.accounts().next().unwrap();
     assert_eq!((terms.received, terms.dropped[&Reason::Damaged], queued.inbox), (9, 5, 4));
+}
+
+/// A batch that was refused for good comes again after a crash if no checkpoint says that it was. A router that had been told of a floor
+/// above it would take it for a late copy and ack it, and its rows would count as shipped.
+#[test]
+fn a_refused_batch_is_below_no_floor_before_a_checkpoint_says_so() {
+    const FIRST: Seq = Seq(1);
+    const BEHIND: Seq = Seq(3);
+    let mut disks = Disks::new();
+    let mut world = World::default();
+    for checkpoint in [false, true] {
+        let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+        edge.read_backlog().unwrap();
+        if !checkpoint {
+            world.send(&mut edge, &[Sending { tenant: "acme", ids: 0..3 }, Sending { tenant: "other", ids: 3..6 }]).unwrap();
+        }
+        edge.tick(AGE).unwrap();
+        assert_eq!(edge.pending.keys().copied().collect::<Vec<_>>(), [FIRST, FIRST.next()], "both batches are here, again after the crash");
+        edge.refuse();
+        edge.refuse();
+        assert_eq!(edge.floor, FIRST, "what a router is told now");
+        if checkpoint {
+            edge.checkpoint(false).unwrap();
+            assert_eq!(edge.floor, BEHIND);
+        }
+        edge.assert_balanced();
+        disks = disks.restart(5);
+    }
+    let edge = Running::start(&disks, 1 << 20, start()).unwrap();
+    assert_eq!((edge.pending.len(), edge.floor), (0, BEHIND));
+    let custody = edge.custody.lock();
+    assert!(custody.accounts().all(|(_, _, terms, ..)| (terms.shipped, terms.dropped[&Reason::TenantNotAllowed]) == (0, 3)));
 }
 
 /// Batches carry the class of their tenant's configuration.

@@ -106,7 +106,7 @@ pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
     }
     tracing::info!(batches = items.len(), inbox = inbox.pending().count(), "logs are open");
     let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
-    let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.next_seq());
+    let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.cursors().acked);
     for item in items {
         shipper.add(item);
     }

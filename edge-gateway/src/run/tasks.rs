@@ -168,7 +168,10 @@ impl Parts {
         let (custody, spool, inbox) = (&self.link.custody, &self.link.spool, &self.inbox.committer);
         if custody.lock().has_changed() {
             match checkpoint_spool(custody, spool, inbox) {
-                Ok(acked) => trim.acked += acked,
+                Ok(kept) => {
+                    trim.acked += kept.completed;
+                    self.link.shipper.lock().settled(kept.settled);
+                }
                 Err(error) => return tracing::error!(%error, "spool: no checkpoint; the next is tried in a second"),
             }
         }

@@ -5,7 +5,8 @@
 //! the ones it has.
 //!
 //! **Invariants.** Only what the spool has on disk is added here, in the order of `seq`. [`Shipper::floor`] is never above a batch
-//! that is still here. Bytes on their way never exceed the router's credit, nor batches [`Limits::in_flight_batches`].
+//! that is still here, nor above one that a crash would bring back: a router takes what comes from below it for a late copy and acks
+//! it, so a batch that it refused for good, or that the disk could not read for a while, would count as shipped. Bytes on their way never exceed the router's credit, nor batches [`Limits::in_flight_batches`].
 //!
 //! **Order.** Class before class, within a class the oldest first over all tenants that are not held back; chunks of what is being
 //! sent compete under the same order, so a high batch overtakes a low one in the middle. [`Shipper::pick`] is the one place that a
@@ -141,16 +142,16 @@ pub struct Shipper {
     credit: Option<u64>,
     /// The largest payload that it takes, in bytes.
     max_payload_bytes: u64,
-    /// One above the highest batch ever added.
-    next: Seq,
+    /// Nothing below is outstanding, on disk either.
+    settled: Seq,
     /// Streams ever begun.
     attempts: u64,
 }
 
 impl Shipper {
-    /// Nothing to ship; batches from `next` on will come.
+    /// Nothing to ship yet; what is below `settled` never will be: see [`Shipper::settled`].
     #[must_use]
-    pub fn new(limits: Limits, cap: LinkCap, next: Seq) -> Self {
+    pub fn new(limits: Limits, cap: LinkCap, settled: Seq) -> Self {
         Self {
             limits,
             cap,
@@ -165,27 +166,31 @@ impl Shipper {
             in_flight_bytes: 0,
             credit: None,
             max_payload_bytes: u64::MAX,
-            next,
+            settled,
             attempts: 0,
         }
     }
 
     /// A batch that is on disk. Batches come in the order of `seq`; one that was added before is not added again.
     pub fn add(&mut self, item: Item) {
-        if item.seq < self.next && self.entries.contains_key(&item.seq) {
+        if self.entries.contains_key(&item.seq) {
             return;
         }
-        self.next = self.next.max(item.seq.next());
         self.bytes += item.wire_bytes;
         let seq = item.seq;
         self.entries.insert(seq, Entry { item, state: State::Ready });
         self.make_ready(seq);
     }
 
-    /// The lowest `seq` that may still be sent: what the router may forget ids below.
+    /// No batch below will be sent again, whatever happens: what the router may forget ids below.
     #[must_use]
     pub fn floor(&self) -> Seq {
-        self.entries.first_key_value().map_or(self.next, |(seq, _)| *seq)
+        self.entries.first_key_value().map_or(self.settled, |(seq, _)| self.settled.min(*seq))
+    }
+
+    /// A checkpoint of the spool says that everything below is acknowledged or dropped.
+    pub fn settled(&mut self, below: Seq) {
+        self.settled = self.settled.max(below);
     }
 
     /// Batches and bytes that no router acknowledged.

@@ -54,6 +54,7 @@ enum Event {
     Stopped { pick: usize },
     Ack { pick: usize },
     Hold { pick: usize, ms: u64, whole_tenant: bool },
+    Settle,
     Wait { ms: u64 },
 }
 
@@ -68,6 +69,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0usize..50).prop_map(|pick| Event::Stopped { pick }),
         3 => (0usize..50).prop_map(|pick| Event::Ack { pick }),
         2 => (0usize..50, 1u64..5_000, any::<bool>()).prop_map(|(pick, ms, whole_tenant)| Event::Hold { pick, ms, whole_tenant }),
+        1 => Just(Event::Settle),
         2 => (1u64..40_000).prop_map(|ms| Event::Wait { ms }),
     ]
 }
@@ -78,6 +80,7 @@ struct Model {
     now: Instant,
     next: u64,
     pending: BTreeSet<u64>,
+    settled: u64,
     credit: Option<u64>,
     writing: Vec<Chunk>,
 }
@@ -134,6 +137,10 @@ impl Model {
                     self.shipper.hold(seq, self.now + Duration::from_millis(ms), whole_tenant);
                 }
             }
+            Event::Settle => {
+                self.settled = self.pending.first().copied().unwrap_or(self.next);
+                self.shipper.settled(Seq(self.settled));
+            }
             Event::Wait { ms } => self.now += Duration::from_millis(ms),
         }
         Ok(())
@@ -157,15 +164,14 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever happens: the floor is the lowest batch without an ack, credit is kept, streams are written in order, and once
+    /// Whatever happens: the floor is what was settled and never above a batch that is here, credit is kept, streams are written in order, and once
     /// events stop and a router takes everything, everything leaves.
     #[test]
     fn any_run(events in proptest::collection::vec(event(), 1..200)) {
-        let mut model = Model { shipper: shipper(), now: start(), next: 0, pending: BTreeSet::new(), credit: None, writing: Vec::new() };
+        let mut model = Model { shipper: shipper(), now: start(), next: 0, pending: BTreeSet::new(), settled: 0, credit: None, writing: Vec::new() };
         for event in events {
             model.apply(event)?;
-            let floor = model.pending.first().copied().unwrap_or_else(|| model.shipper.floor().0.max(model.next));
-            prop_assert_eq!(model.shipper.floor().0, floor);
+            prop_assert_eq!(model.shipper.floor().0, model.pending.first().map_or(model.settled, |first| model.settled.min(*first)));
             prop_assert_eq!(model.shipper.depth().batches, model.pending.len() as u64);
         }
         model.shipper.disconnected();
@@ -229,7 +235,6 @@ fn an_over_quota_tenant_waits_alone() {
     assert_eq!(pump(&mut shipper, now), [3]);
     shipper.acked(Seq(3), Seq(3));
     assert_eq!(shipper.next(now), Step::Wait(Some(until)));
-    assert_eq!(shipper.floor(), Seq(1));
     assert_eq!(pump(&mut shipper, until), [1, 2]);
 }
 
@@ -328,4 +333,18 @@ fn the_cap_paces() {
     }
     let took = now - t0;
     assert!(took >= Duration::from_millis(900) && took <= Duration::from_millis(1_000), "10 Mbit at 10 Mbit/s took {took:?}");
+}
+
+/// What was acked here may come back with a crash: only what a checkpoint settled is below the floor, which never falls.
+#[test]
+fn the_floor_follows_checkpoints() {
+    let mut shipper = shipper();
+    for seq in 0..3 {
+        shipper.add(item(seq, Class::Medium, "a", 10));
+    }
+    shipper.acked(Seq(0), Seq(1));
+    assert_eq!(shipper.floor(), Seq(0));
+    shipper.settled(Seq(2));
+    shipper.settled(Seq(1));
+    assert_eq!(shipper.floor(), Seq(2));
 }
