@@ -58,7 +58,7 @@ impl Trust {
             let crypto = QuicServerConfig::try_from(files.server_config(&[ALPN])?).map_err(|error| ListenError::Quic(error.to_string()))?;
             Ok(Loaded { crypto: Arc::new(crypto), verifier: files.client_verifier()? })
         };
-        Ok(Self { files: Watched::open(paths, load, |_, _| false)?, private_key })
+        Watched::open(paths, load, |_, _| false).map(|files| Self { files, private_key })
     }
 
     /// Reads the files again if one changed since the last look.
@@ -169,7 +169,7 @@ mod tests {
     use crate::pki::{self, Identity, InitOptions, IssueOptions};
     use rustls::pki_types::pem::PemObject;
 
-    fn site(dir: &std::path::Path, force: bool) -> Identity {
+    fn site(dir: &Path, force: bool) -> Identity {
         let name = |name| EdgeName::new(name).unwrap();
         pki::init(dir, &InitOptions { router: name("central"), names: vec!["localhost".to_owned()], days: 30, force }).unwrap();
         let tenants = vec![TenantId::new("acme").unwrap()];

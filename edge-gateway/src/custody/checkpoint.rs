@@ -5,6 +5,8 @@
 //!    be counted and consumed in a state that survives). If it failed, [`Custody::keep`] takes them back.
 //! 3. The inbox's checkpoint makes the acks durable and removes files; then [`Custody::inbox_trimmed`] forgets what lies below.
 
+use std::collections::BTreeSet;
+
 use federation_proto::identity::Seq;
 use federation_proto::intervals::Intervals;
 use federation_proto::ledger::{EdgeTerms, Ledger};
@@ -37,6 +39,10 @@ struct StoredState {
     partial: Vec<StoredPart>,
     #[prost(message, optional, tag = "6")]
     wire: Option<StoredWire>,
+    #[prost(uint64, repeated, tag = "7")]
+    untaken: Vec<u64>,
+    #[prost(bool, tag = "8")]
+    uneven: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,6 +77,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger<EdgeTerms>,
     pub(super) consumed: Consumed,
     pub(super) wire: Wire,
+    pub(super) untaken: BTreeSet<Seq>,
+    pub(super) uneven: bool,
 }
 
 impl State {
@@ -94,6 +102,8 @@ impl State {
                 payload_bytes: wire.payload_bytes,
                 raw_bytes: wire.raw_bytes,
             }),
+            untaken: self.untaken.iter().map(|seq| seq.0).collect(),
+            uneven: self.uneven,
         }
         .encode_to_vec()
     }
@@ -111,6 +121,8 @@ impl State {
             ledger: Ledger::decode(&stored.ledger).ok()?,
             consumed: Consumed::from_parts(whole, &parts),
             wire: Wire { bytes_sent: wire.bytes_sent, batches: wire.batches, payload_bytes: wire.payload_bytes, raw_bytes: wire.raw_bytes },
+            untaken: stored.untaken.into_iter().map(Seq).collect(),
+            uneven: stored.uneven,
         })
     }
 }
@@ -130,7 +142,15 @@ impl Custody {
             ledger.account(tenant, *signal).received -= queued.requests;
         }
         self.changed = false;
-        let state = State { inbox: self.inbox, counted: self.counted, ledger, consumed: self.consumed.clone(), wire: self.wire };
+        let state = State {
+            inbox: self.inbox,
+            counted: self.counted,
+            ledger,
+            consumed: self.consumed.clone(),
+            wire: self.wire,
+            untaken: self.untaken.clone(),
+            uneven: self.uneven,
+        };
         Snapshot { state: state.encode(), completed: std::mem::take(&mut self.completed) }
     }
 
@@ -165,6 +185,8 @@ mod tests {
             inbox: [3; 16],
             counted: Seq(88),
             wire: Wire { bytes_sent: 1, batches: 2, payload_bytes: 3, raw_bytes: 4 },
+            untaken: [Seq(5), Seq(70)].into(),
+            uneven: true,
             ..State::default()
         };
         state.consumed.add_whole(Seq(9));

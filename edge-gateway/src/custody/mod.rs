@@ -22,7 +22,7 @@ mod recent;
 mod recover;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -76,13 +76,15 @@ pub struct Queued {
     pub inbox: u64,
     /// In batches that no router acknowledged.
     pub spool: u64,
+    /// In records that the disk refused to read at the start; they are left alone until the next one.
+    pub unread: u64,
 }
 
 impl Queued {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.requests + self.inbox + self.spool
+        self.requests + self.inbox + self.spool + self.unread
     }
 }
 
@@ -118,6 +120,10 @@ pub struct Custody {
     counted: Seq,
     /// Consumed whole, not yet acked in the inbox.
     completed: Vec<Seq>,
+    /// Spool records whose sources no checkpoint has, since the disk refused to read them.
+    untaken: BTreeSet<Seq>,
+    /// The last start could not read everything, so the next one has to even out the ledger.
+    uneven: bool,
     stalled: bool,
     changed: bool,
 }
@@ -136,6 +142,8 @@ impl Custody {
             wire: Wire::default(),
             counted: Seq(0),
             completed: Vec::new(),
+            untaken: BTreeSet::new(),
+            uneven: false,
             stalled: false,
             changed: false,
             settings,

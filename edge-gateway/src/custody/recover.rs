@@ -4,6 +4,10 @@
 //! lies in both logs. Where the disk lost records, what was counted in and is found nowhere is counted as dropped (`damaged`), and
 //! where it lost the checkpoint, what is found is what was received: a ledger that does not balance after that is a bug to be seen,
 //! so without damage nothing is evened out.
+//!
+//! A record that the disk refuses to read now is not damaged: it stays where it is, its rows are queued as `unread`, and the next start
+//! looks again. A spool record behind the checkpoint also says which inbox rows are in it; while that cannot be read, no inbox row from
+//! before the start is batched, since it might be there already. Checkpoints carry such records on until their sources are known.
 
 use federation_proto::identity::{Seq, Signal, TenantId};
 use federation_proto::ledger::{Reason, Terms};
@@ -44,8 +48,9 @@ pub fn recover(settings: Settings, inbox: (&Log, &Recovery), spool: (&Log, &Reco
     let mut unread = 0;
     let (items, bad_batches) = read_spool(&mut custody, spool, spool_found, &mut unread);
     let bad_entries = read_inbox(&mut custody, inbox, inbox_found, &mut unread);
-    damaged |= !bad_batches.is_empty() || bad_entries || unread > 0;
-    let lost = if damaged { custody.reconcile() } else { Vec::new() };
+    damaged |= !bad_batches.is_empty() || bad_entries || custody.uneven;
+    custody.uneven = unread > 0;
+    let lost = if damaged || custody.uneven { custody.reconcile() } else { Vec::new() };
     custody.changed = true;
     Recovered { custody, items, bad_batches, unread, lost }
 }
@@ -56,22 +61,29 @@ fn restore(custody: &mut Custody, found: &Recovery) -> bool {
     let Some(state) = State::decode(bytes) else { return false };
     custody.ledger = state.ledger;
     custody.wire = state.wire;
+    custody.uneven = state.uneven;
     if state.inbox != custody.inbox {
         return false;
     }
     custody.counted = state.counted;
     custody.consumed = state.consumed;
+    custody.untaken = state.untaken;
     true
 }
 
 /// Counts what lies in the spool, and takes the sources of what is behind the checkpoint.
 fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut usize) -> (Vec<Item>, Vec<Seq>) {
     let (mut items, mut bad) = (Vec::new(), Vec::new());
+    let untaken = std::mem::take(&mut custody.untaken);
     for (seq, _) in spool.pending() {
+        let news = found.after_checkpoint.binary_search(&seq).is_ok() || untaken.contains(&seq);
         let stored = match spool.read_meta(seq).map(|meta| Stored::decode(&meta)) {
             Ok(Ok(stored)) => stored,
             Err(ReadError::Io { .. }) => {
                 *unread += 1;
+                if news {
+                    custody.untaken.insert(seq);
+                }
                 continue;
             }
             Ok(Err(_)) | Err(_) => {
@@ -79,7 +91,7 @@ fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut
                 continue;
             }
         };
-        if found.after_checkpoint.binary_search(&seq).is_ok() && stored.sources.inbox == custody.inbox {
+        if news && stored.sources.inbox == custody.inbox {
             custody.consumed.add(&stored.sources);
         }
         let item = stored.item(seq);
@@ -141,12 +153,15 @@ impl Custody {
         let mut rows = 0;
         for range in missing {
             rows += u64::from(range.end - range.start);
-            self.backlog.add(seq, range, entry.rows);
+            if self.untaken.is_empty() {
+                self.backlog.add(seq, range, entry.rows);
+            }
         }
         self.queued_mut(&entry.tenant, entry.signal).inbox += rows;
     }
 
-    /// After damage: evens out what the disk lost, and says how much that was.
+    /// After damage: evens out what the disk lost, and says how much that was. Where records could not be read, what is missing may be in
+    /// them.
     fn reconcile(&mut self) -> Vec<(TenantId, Signal, u64)> {
         let accounts: Vec<_> = self
             .accounts()
@@ -156,6 +171,8 @@ impl Custody {
         for (tenant, signal, entered, found) in accounts {
             if entered < found {
                 self.ledger.account(&tenant, signal).received = found;
+            } else if entered > found && self.uneven {
+                self.queued_mut(&tenant, signal).unread = entered - found;
             } else if entered > found {
                 self.count_dropped(&tenant, signal, entered - found, Reason::Damaged);
                 lost.push((tenant, signal, entered - found));

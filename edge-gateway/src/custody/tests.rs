@@ -150,10 +150,7 @@ impl Running {
     }
 
     fn assert_balanced(&self) {
-        use federation_proto::ledger::Terms;
-        for (tenant, signal, terms, queued, _) in self.custody.lock().accounts() {
-            assert!(terms.balanced(queued.total()), "{tenant} {signal}: {terms:?} with {queued:?}");
-        }
+        assert_balanced(&self.custody.lock());
     }
 
     /// Sends a group of requests that share one fsync. `Ok` has those that were told OK.
@@ -272,6 +269,13 @@ impl Running {
             checkpoint_inbox(&self.custody, &self.inbox).map_err(|_| PowerCut)?;
         }
         Ok(())
+    }
+}
+
+fn assert_balanced(custody: &Custody) {
+    use federation_proto::ledger::Terms;
+    for (tenant, signal, terms, queued, _) in custody.accounts() {
+        assert!(terms.balanced(queued.total()), "{tenant} {signal}: {terms:?} with {queued:?}");
     }
 }
 
@@ -502,6 +506,66 @@ fn a_refused_batch_is_below_no_floor_before_a_checkpoint_says_so() {
     assert_eq!((edge.pending.len(), edge.floor), (0, BEHIND));
     let custody = edge.custody.lock();
     assert!(custody.accounts().all(|(_, _, terms, ..)| (terms.shipped, terms.dropped[&Reason::TenantNotAllowed]) == (0, 3)));
+}
+
+/// A start that may not read one record: it takes a checkpoint and what it can ship is shipped, then the edge is killed. False when there
+/// is no such read.
+fn start_without_one_read(disks: &Disks, world: &mut World, (of_spool, nth): (bool, u64)) -> bool {
+    let open = |store: &SimStore| Log::open(Arc::new(store.clone()), Box::new(MemoryIndex::new()), options(1 << 20)).unwrap();
+    let ((spool, spool_found), (inbox, inbox_found)) = (open(&disks.spool), open(&disks.inbox));
+    let disk = if of_spool { &disks.spool } else { &disks.inbox };
+    disk.fail_read_at(disk.reads() + nth);
+    let recovered = recover(settings(), (&inbox, &inbox_found), (&spool, &spool_found));
+    assert!(recovered.lost.is_empty() && recovered.bad_batches.is_empty(), "what cannot be read now is not damaged: {recovered:?}");
+    assert_balanced(&recovered.custody);
+    if recovered.unread == 0 {
+        return false;
+    }
+    let mut edge = Running {
+        custody: Mutex::new(recovered.custody),
+        floor: spool.cursors().acked,
+        inbox: Mutex::new(inbox),
+        spool: Mutex::new(spool),
+        pending: recovered.items.into_iter().map(|item| (item.seq, item)).collect(),
+        encoder: Encoder::new(),
+        now: start(),
+    };
+    edge.read_backlog().unwrap();
+    edge.tick(AGE).unwrap();
+    edge.ship(usize::MAX, &mut world.router).unwrap();
+    edge.checkpoint(true).unwrap();
+    edge.assert_balanced();
+    true
+}
+
+/// The disk refuses any one read of a start, in the spool or in the inbox, and then again in the start after it: what is behind that read
+/// waits, and nothing is lost, doubled or counted as dropped.
+#[test]
+fn a_read_that_fails_at_a_start_is_no_damage() {
+    for of_spool in [true, false] {
+        let mut found = 0;
+        for nth in 1..20 {
+            let disks = Disks::new();
+            let mut world = World::default();
+            let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+            world.send(&mut edge, &[Sending { tenant: "acme", ids: 0..4 }, Sending { tenant: "other", ids: 100..103 }]).unwrap();
+            edge.tick(AGE).unwrap();
+            edge.checkpoint(false).unwrap();
+            world.send(&mut edge, &[Sending { tenant: "acme", ids: 4..27 }]).unwrap();
+            drop(edge);
+            let kill = |disks: &Disks| Disks { inbox: disks.inbox.kill(), spool: disks.spool.kill() };
+            let disks = kill(&disks);
+            let any = start_without_one_read(&disks, &mut world, (of_spool, nth));
+            found += u64::from(any);
+            let disks = kill(&disks);
+            start_without_one_read(&disks, &mut world, (true, 1));
+            let mut edge = Running::start(&kill(&disks), 1 << 20, start()).unwrap();
+            world.settle(&mut edge).unwrap();
+            assert_eq!((world.losses(), world.router.rows.len()), ((vec![], vec![]), 30), "spool {of_spool}, read {nth}");
+            assert!(edge.custody.lock().accounts().all(|(_, _, terms, ..)| terms.dropped.is_empty()), "spool {of_spool}, read {nth}");
+        }
+        assert!(found >= 2, "reads that failed: {found}");
+    }
 }
 
 /// Batches carry the class of their tenant's configuration.

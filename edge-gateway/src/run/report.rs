@@ -24,7 +24,7 @@ pub(super) fn ledger(name: &EdgeName, parts: &Parts) -> Value {
                 "dropped": terms.dropped,
                 "refused": terms.refused,
                 "queued": queued.total(),
-                "queued_in": { "requests": queued.requests, "inbox": queued.inbox, "spool": queued.spool },
+                "queued_in": { "requests": queued.requests, "inbox": queued.inbox, "spool": queued.spool, "unread": queued.unread },
                 "duplicates": duplicates,
                 "balanced": terms.balanced(queued.total()),
             })
