@@ -105,7 +105,7 @@ fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut
 /// Counts what lies in the inbox, and puts what no batch has into the backlog. True when something there cannot be read.
 fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery, unread: &mut usize) -> bool {
     let mut bad = false;
-    let counted = custody.counted;
+    let (counted, was_uneven) = (custody.counted, custody.uneven);
     for damage in &found.damaged {
         let entry = damage.meta.as_deref().and_then(|meta| Entry::decode(meta).ok());
         if let Some(entry) = entry.filter(|_| damage.seqs.start >= counted) {
@@ -116,6 +116,8 @@ fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery, unread: &mut
         let fresh = seq >= counted;
         // Its hash is in no checkpoint of the inbox: a sender that missed the OK may send it again.
         let unremembered = found.after_checkpoint.binary_search(&seq).is_ok();
+        // Nor is the hash of one that the start before could not read.
+        let unremembered = unremembered || was_uneven;
         if custody.consumed.is_whole(seq) && !fresh && !unremembered {
             custody.completed.push(seq);
             continue;

@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use segment_log::{AppendError, Committer};
 
 use crate::batcher::{Arrival, Closed, Key};
+use crate::clock;
 use crate::custody::{Custody, LogId, Sources};
 use crate::shipper::Item;
 use crate::spool::Stored;
@@ -203,9 +204,11 @@ impl EncoderPool {
     /// Waits until everything submitted is in the spool or let go; false when that took longer than `most`.
     #[must_use]
     pub fn wait_idle(&self, most: Duration) -> bool {
+        // One deadline for all batches: each that is done wakes us, and many may wait.
+        let deadline = clock::now() + most;
         let mut work = self.shared.work.lock();
         while !work.queue.is_empty() || work.busy > 0 || work.appending > 0 {
-            if self.shared.changed.wait_for(&mut work, most).timed_out() {
+            if self.shared.changed.wait_until(&mut work, deadline).timed_out() {
                 return false;
             }
         }
