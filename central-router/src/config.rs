@@ -10,6 +10,8 @@
 //! tiers:
 //!   parquet:                            # any name
 //!     local: {path: /var/lib/tributary/parquet}
+//!   collector:
+//!     otlp: {endpoint: "http://collector:4317"}
 //! ```
 //!
 //! Every key can be overridden by the environment: `TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB`.
@@ -226,8 +228,10 @@ impl Config {
         }
         let mut places = HashMap::new();
         for (name, tier) in &raw.tiers {
-            if let Some(other) = places.insert(tier.place(), name) {
-                let place = tier.place().display();
+            if let Some(place) = tier.place()
+                && let Some(other) = places.insert(place, name)
+            {
+                let place = place.display();
                 let why = format!("{place} is the place of tiers.{other} too: every row would be there twice; give each its own");
                 return Err(Invalid::new(format!("tiers.{name}"), why));
             }

@@ -54,6 +54,9 @@ fn check(path: &Path) -> anyhow::Result<String> {
     service::tls::install_provider();
     config.tls.server_config(&[ALPN]).context("tls")?;
     let edges = Edges::load(&config.edges)?;
+    for (name, tier) in &config.tiers {
+        tier.verify().with_context(|| format!("tiers.{name}"))?;
+    }
     let (edges, tiers, credit) = (edges.edges.len(), config.tiers.len(), ByteSize(config.credit));
     Ok(format!("{}: ok; edges allowed: {edges}; tiers: {tiers}; credit of each edge: {credit}", path.display()))
 }

@@ -160,7 +160,7 @@ fn consumers(config: &Config, journal: &Journal, readiness: &Readiness) -> Resul
     let flush = Shutdown::new();
     let quarantine = Arc::new(Quarantine::new(&config.data_dir));
     let consumer = |(index, (name, tier)): (usize, &(String, crate::tier::TierConfig))| {
-        let tier = tier.open(journal.id()).map_err(|error| RunError::Tier { name: name.clone(), error })?;
+        let tier = tier.open(name, journal.id()).map_err(|error| RunError::Tier { name: name.clone(), error })?;
         let (journal, quarantine, readiness, flush) = (journal.clone(), Arc::clone(&quarantine), readiness.clone(), flush.clone());
         Ok(Consumer { index, name: name.clone(), tier, journal, quarantine, readiness, flush })
     };
@@ -190,6 +190,7 @@ pub fn describe_metrics() {
     housekeeping::describe_metrics();
     supervise::describe_metrics();
     crate::tier::local::describe_metrics();
+    crate::tier::otlp::describe_metrics();
     crate::sql::describe_metrics();
     tail::describe_metrics();
 }

@@ -74,6 +74,10 @@ reasons! {
     Unencodable = 17 => "unencodable",
     /// A tier's writer fails on it whenever it is tried.
     Unwritable = 18 => "unwritable",
+    /// The destination refused the request that it was in, for good.
+    Refused = 19 => "refused",
+    /// The destination took the request that it was in, but not this row.
+    PartlyRefused = 20 => "partly_refused",
 }
 
 impl Reason {

@@ -94,6 +94,20 @@ fn one_encoder_over_many_batches_gives_the_same_records() {
     }
 }
 
+/// A batch sent in pieces is the batch: no row is left out, none comes twice, and pieces behind one another are one request.
+#[test]
+fn pieces_are_the_batch() {
+    for (round, signal) in SIGNALS.into_iter().cycle().take(60).enumerate() {
+        let mut nasty = Nasty::new(round as u64, 12);
+        let columns = decode(signal, &encode(&mut Encoder::new(), signal, &[nasty.body(signal)]));
+        let mut cuts: Vec<usize> = (0..3).map(|_| nasty.rng.below(columns.rows() + 1)).collect();
+        cuts.extend([0, columns.rows()]);
+        cuts.sort_unstable();
+        let pieces: Vec<u8> = cuts.windows(2).flat_map(|cut| columns.rows_to_otlp(cut[0]..cut[1])).collect();
+        assert_eq!(sorted(records::of(signal, &pieces)), sorted(records::of(signal, &columns.to_otlp())), "{signal} {round}");
+    }
+}
+
 /// A batch without rows is a batch.
 #[test]
 fn no_rows_is_fine() {

@@ -5,10 +5,11 @@
 //! as a SPIFFE ID in its only URI name; the server's also carries the DNS names or addresses that
 //! clients check, which an edge's certificate does not have, so an edge cannot pose as a router.
 //! Public CAs and the system's trust store play no part. Listeners for others (OTLP senders) are
-//! told apart: [`ListenerTls`].
+//! told apart: [`ListenerTls`]; and so are servers that are not ours: [`ClientFiles`].
 //!
 //! Crypto is rustls with ring. Bounds: a PEM file has at most [`MAX_PEM_BYTES`].
 
+mod client;
 mod listener;
 mod spiffe;
 
@@ -24,6 +25,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVeri
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use client::ClientFiles;
 pub use listener::ListenerTls;
 pub use spiffe::{InvalidSpiffeId, SpiffeId, SpiffeKind, spiffe_id_of, valid_until};
 

@@ -129,9 +129,10 @@ pub fn routes(config: &Config) -> Result<axum::Router, SqlError> {
 /// The first local tier: all have the same records.
 fn local_tier(config: &Config) -> Option<PathBuf> {
     let local = |(_, tier): &(String, TierConfig)| match tier {
-        TierConfig::Local(local) => local.path.clone(),
+        TierConfig::Local(local) => Some(local.path.clone()),
+        TierConfig::Otlp(_) => None,
     };
-    config.tiers.iter().map(local).next()
+    config.tiers.iter().find_map(local)
 }
 
 /// The tier's tables, with the schema that its files have.

@@ -69,7 +69,7 @@ mod over_http {
         let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }] };
         let (header, payload) = encoded(batch_id(1, seq), tenant, Signal::Logs, &request.encode_to_vec());
         let columns = Decoder::decode(header.signal, header.encoding, &payload, &DecodeLimits::default()).unwrap();
-        UnitBatch { seq, tenant: header.tenant, signal: header.signal, columns }
+        UnitBatch { seq, tenant: header.tenant, signal: header.signal, raw_bytes: header.raw_bytes, columns }
     }
 
     /// A tier as the router writes it, and a desk over it: `secret` is acme's token, `other` beta's.
@@ -78,7 +78,7 @@ mod over_http {
         let tier = format!("{{local: {{path: {}}}}}", dir.path().display());
         let config = dir.path().join("tier.yaml");
         std::fs::write(&config, tier).unwrap();
-        let TierConfig::Local(local) = service::config::load_file::<TierConfig>(&config).unwrap();
+        let TierConfig::Local(local) = service::config::load_file::<TierConfig>(&config).unwrap() else { panic!("a local tier") };
         let batches = vec![logs(1, "acme", "acme's"), logs(2, "beta", "beta's")];
         LocalTier::open(&local, [1; 16]).unwrap().write_now(&Unit { journal: [1; 16], range: 1..=2, batches }).unwrap();
 

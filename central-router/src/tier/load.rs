@@ -89,7 +89,8 @@ fn decode(planned: &Planned, meta: &[u8], payload: &[u8]) -> Result<(UnitBatch, 
     if columns.rows() as u64 != planned.rows {
         return Err(format!("{} rows in the payload, {} by its header", columns.rows(), planned.rows));
     }
-    Ok((UnitBatch { seq: planned.seq.0, tenant: header.tenant, signal: header.signal, columns }, heavy))
+    let BatchHeader { tenant, signal, raw_bytes, .. } = header;
+    Ok((UnitBatch { seq: planned.seq.0, tenant, signal, raw_bytes, columns }, heavy))
 }
 
 /// What a batch with this header is likely to take: eight times its raw bytes, 1 KiB a row, 64 KiB.

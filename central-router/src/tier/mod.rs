@@ -8,6 +8,7 @@
 pub mod consumer;
 pub(crate) mod load;
 pub mod local;
+pub mod otlp;
 pub mod stall;
 pub mod unit;
 
@@ -32,6 +33,8 @@ pub use unit::{Unit, UnitBatch};
 pub enum TierConfig {
     /// Parquet files in a directory.
     Local(local::LocalConfig),
+    /// Any receiver of OTLP: an OpenTelemetry Collector, a vendor's endpoint, another federation's edge.
+    Otlp(otlp::OtlpConfig),
 }
 
 impl TierConfig {
@@ -40,26 +43,41 @@ impl TierConfig {
     /// # Errors
     /// The key below the tier's name, what is wrong, what is expected.
     pub fn check(&self) -> Result<(), Invalid> {
-        match self {
-            Self::Local(config) => config.check().map_err(|invalid| Invalid::new(format!("local.{}", invalid.key_path), invalid.message)),
-        }
+        let (kind, checked) = match self {
+            Self::Local(config) => ("local", config.check()),
+            Self::Otlp(config) => ("otlp", config.check()),
+        };
+        checked.map_err(|invalid| Invalid::new(format!("{kind}.{}", invalid.key_path), invalid.message))
     }
 
-    /// Where it writes: no two tiers may share that.
+    /// The directory it writes to, if it does: no two tiers may share that.
     #[must_use]
-    pub fn place(&self) -> &Path {
+    pub fn place(&self) -> Option<&Path> {
         match self {
-            Self::Local(config) => &config.path,
+            Self::Local(config) => Some(&config.path),
+            Self::Otlp(_) => None,
         }
     }
 
-    /// Opens the tier for the journal with this id.
+    /// Reads what the configuration names beside itself (certificates, tokens), and touches nothing.
+    ///
+    /// # Errors
+    /// [`TierOpenError`] when [`TierConfig::open`] would fail for it.
+    pub fn verify(&self) -> Result<(), TierOpenError> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Otlp(config) => otlp::verify(config),
+        }
+    }
+
+    /// Opens the tier of that name for the journal with this id.
     ///
     /// # Errors
     /// [`TierOpenError`] when its destination cannot be used at all.
-    pub fn open(&self, journal: [u8; 16]) -> Result<Box<dyn Tier>, TierOpenError> {
+    pub fn open(&self, name: &str, journal: [u8; 16]) -> Result<Box<dyn Tier>, TierOpenError> {
         match self {
             Self::Local(config) => Ok(Box::new(local::LocalTier::open(config, journal)?)),
+            Self::Otlp(config) => Ok(Box::new(otlp::OtlpTier::open(config, name)?)),
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct UnitBatch {
     pub tenant: TenantId,
     /// Which signal.
     pub signal: Signal,
+    /// Bytes of the records as OTLP, as their edge says: a guess to plan with.
+    pub raw_bytes: u64,
     /// The records.
     pub columns: Columns,
 }

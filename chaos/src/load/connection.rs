@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use federation_proto::identity::Signal;
+use federation_proto::otlp::{grpc_path, http_path};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -104,22 +105,6 @@ impl Target {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         request.body(Full::new(body))
-    }
-}
-
-fn grpc_path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        Signal::Traces | Signal::Profiles => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-    }
-}
-
-fn http_path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Logs => "/v1/logs",
-        Signal::Metrics => "/v1/metrics",
-        Signal::Traces | Signal::Profiles => "/v1/traces",
     }
 }
 

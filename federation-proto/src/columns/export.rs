@@ -1,7 +1,9 @@
 //! Columns back into Export requests, straight to protobuf bytes.
 //!
 //! Rows are grouped by resource, then scope, then (points) metric; within a group they keep the batch's order. Fields are written in the
-//! order of their numbers and proto3 defaults are left out, as prost does.
+//! order of their numbers and proto3 defaults are left out, as prost does. `rows` says which rows: a tier may send a batch in pieces.
+
+use std::ops::Range;
 
 use super::points::{Buckets, MetricRef, Number, PointKind, Points};
 use super::resource::{Origins, ResourceRef, ScopeRef};
@@ -9,8 +11,8 @@ use super::{Logs, Spans};
 use crate::otlp::wire::{Writer, zigzag32};
 
 /// Spans as an ExportTraceServiceRequest.
-pub(super) fn spans(spans: &Spans) -> Vec<u8> {
-    grouped(&spans.origins, spans.rows, |w, rows| {
+pub(super) fn spans(spans: &Spans, rows: Range<usize>) -> Vec<u8> {
+    grouped(&spans.origins, rows, |w, rows| {
         for &row in rows {
             w.message(2, |w| span(spans, row, w));
         }
@@ -18,8 +20,8 @@ pub(super) fn spans(spans: &Spans) -> Vec<u8> {
 }
 
 /// Log records as an ExportLogsServiceRequest.
-pub(super) fn logs(logs: &Logs) -> Vec<u8> {
-    grouped(&logs.origins, logs.rows, |w, rows| {
+pub(super) fn logs(logs: &Logs, rows: Range<usize>) -> Vec<u8> {
+    grouped(&logs.origins, rows, |w, rows| {
         for &row in rows {
             w.message(2, |w| log(logs, row, w));
         }
@@ -27,8 +29,8 @@ pub(super) fn logs(logs: &Logs) -> Vec<u8> {
 }
 
 /// Points as an ExportMetricsServiceRequest.
-pub(super) fn points(points: &Points) -> Vec<u8> {
-    grouped(&points.origins, points.rows, |w, rows| {
+pub(super) fn points(points: &Points, rows: Range<usize>) -> Vec<u8> {
+    grouped(&points.origins, rows, |w, rows| {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&row| points.metric.get(row));
         for rows in rows.chunk_by(|&a, &b| points.metric.get(a) == points.metric.get(b)) {
@@ -40,11 +42,11 @@ pub(super) fn points(points: &Points) -> Vec<u8> {
 }
 
 /// The three levels that the signals share: request, resource, scope; `records` writes the rows of one scope.
-fn grouped(origins: &Origins, rows: usize, records: impl Fn(&mut Writer, &[usize])) -> Vec<u8> {
-    let mut order: Vec<usize> = (0..rows).collect();
+fn grouped(origins: &Origins, rows: Range<usize>, records: impl Fn(&mut Writer, &[usize])) -> Vec<u8> {
+    let mut w = Writer::with_capacity(rows.len() * 256);
+    let mut order: Vec<usize> = rows.collect();
     let key = |row: usize| (origins.resource(row).index(), origins.scope(row).index());
     order.sort_by_key(|&row| key(row));
-    let mut w = Writer::with_capacity(rows * 256);
     for of_resource in order.chunk_by(|&a, &b| key(a).0 == key(b).0) {
         let Some(&first) = of_resource.first() else { continue };
         let resource_ref = origins.resource(first);

@@ -27,6 +27,8 @@ pub(crate) use spans::{Events, Links, Parent};
 pub(crate) use store::{Blobs, Ints, NOWHERE, Offsets, Places, Sparse, Strs};
 pub use value::{AnyWire, Value};
 
+use std::ops::Range;
+
 use crate::identity::Signal;
 
 /// A decoded batch of one signal.
@@ -65,10 +67,17 @@ impl Columns {
     /// The batch as an Export request of its signal, protobuf bytes.
     #[must_use]
     pub fn to_otlp(&self) -> Vec<u8> {
+        self.rows_to_otlp(0..self.rows())
+    }
+
+    /// Some rows of the batch as an Export request: a tier that takes no request as large as the batch gets it in pieces. Requests
+    /// behind one another are one request with the rows of both, since their only field is repeated.
+    #[must_use]
+    pub fn rows_to_otlp(&self, rows: Range<usize>) -> Vec<u8> {
         match self {
-            Columns::Traces(spans) => export::spans(spans),
-            Columns::Logs(logs) => export::logs(logs),
-            Columns::Metrics(points) => export::points(points),
+            Columns::Traces(spans) => export::spans(spans, rows),
+            Columns::Logs(logs) => export::logs(logs, rows),
+            Columns::Metrics(points) => export::points(points, rows),
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) mod schema;
 pub(crate) mod wire;
 
 mod normalise;
+mod service;
+pub mod status;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ mod tests;
 pub use normalise::{MAX_MESSAGES, normalise};
 pub(crate) use scan::check;
 pub use scan::scan;
+pub use service::{grpc_path, http_path};
 
 /// What a scan may accept. Both limits are checked before and during the pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ fn logs(seq: u64, tenant: &str, records: &[(String, u64)]) -> UnitBatch {
     let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }] };
     let (header, payload) = encoded(batch_id(1, seq), tenant, Signal::Logs, &request.encode_to_vec());
     let columns = Decoder::decode(header.signal, header.encoding, &payload, &DecodeLimits::default()).unwrap();
-    UnitBatch { seq, tenant: header.tenant, signal: header.signal, columns }
+    UnitBatch { seq, tenant: header.tenant, signal: header.signal, raw_bytes: header.raw_bytes, columns }
 }
 
 /// Record `seq` of the journal: two rows of one tenant or the other, an hour apart.
@@ -220,7 +220,7 @@ fn huge_resources_make_small_chunks() {
     let request = ExportLogsServiceRequest { resource_logs: vec![resource_logs] };
     let (header, payload) = encoded(batch_id(1, 1), "acme", Signal::Logs, &request.encode_to_vec());
     let columns = Decoder::decode(header.signal, header.encoding, &payload, &DecodeLimits::default()).unwrap();
-    let batches = [UnitBatch { seq: 1, tenant: header.tenant, signal: header.signal, columns }];
+    let batches = [UnitBatch { seq: 1, tenant: header.tenant, signal: header.signal, raw_bytes: header.raw_bytes, columns }];
     let rows: Vec<RowRef> = (0..200).map(|row| RowRef { time: 1, batch: 0, row }).collect();
     let fits = weight::Weights::default().prefix(&rows, &batches, CHUNK_ROWS, CHUNK_BYTES);
     assert!((24..=32).contains(&fits), "{fits} rows of 1 MiB in 32 MiB");

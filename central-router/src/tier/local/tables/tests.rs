@@ -59,7 +59,7 @@ fn scope() -> Option<InstrumentationScope> {
 fn tables(signal: Signal, body: &[u8]) -> BTreeMap<&'static str, Vec<Value>> {
     let (header, payload) = encoded(batch_id(1, 1), "acme", signal, body);
     let columns = Decoder::decode(signal, header.encoding, &payload, &DecodeLimits::default()).unwrap();
-    let batch = UnitBatch { seq: 1, tenant: header.tenant, signal, columns };
+    let batch = UnitBatch { seq: 1, tenant: header.tenant, signal, raw_bytes: header.raw_bytes, columns };
     let unit = Unit { journal: [0; 16], range: 1..=1, batches: vec![batch] };
     let mut found: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
     for (partition, rows) in partition(&unit) {
@@ -345,7 +345,7 @@ fn the_schema_does_not_depend_on_the_rows() {
     let unit = Unit {
         journal: [0; 16],
         range: 1..=1,
-        batches: vec![UnitBatch { seq: 1, tenant: header.tenant, signal: Signal::Metrics, columns }],
+        batches: vec![UnitBatch { seq: 1, tenant: header.tenant, signal: Signal::Metrics, raw_bytes: header.raw_bytes, columns }],
     };
     for (partition, rows) in partition(&unit) {
         let full = build(partition.table, &rows, &unit.batches).unwrap();
