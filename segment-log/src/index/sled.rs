@@ -10,6 +10,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use federation_proto::identity::Seq;
 
@@ -19,6 +20,9 @@ const MARKER_KEY: &[u8] = b"m";
 const CACHE_BYTES: u64 = 8 << 20;
 const DISK_BYTES_BASE: u64 = 64 << 20;
 const DISK_BYTES_PER_ENTRY: u64 = 1 << 10;
+/// How often a lock that is held is tried again, and the pause between: 1 s in all.
+const LOCK_TRIES: usize = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The index in a directory of sled's, which belongs to it alone: it may be removed at any time.
 pub struct SledIndex {
@@ -33,9 +37,24 @@ impl SledIndex {
         Self { path: path.into(), db: None }
     }
 
+    /// The log's own lock keeps others out, so a lock that is held is that of a sled which is closing: its threads let go of it a
+    /// little after the last handle is dropped.
+    #[expect(clippy::disallowed_methods, reason = "sled tells nobody when it has closed; at most 1 s, at a start")]
     fn open(&mut self) -> Result<(), IndexError> {
         let config = sled::Config::new().path(&self.path).cache_capacity(CACHE_BYTES);
-        self.db = Some(guarded("open", || config.open())?);
+        let open = || {
+            let closing = |opened: &sled::Result<sled::Db>| opened.as_ref().is_err_and(is_locked);
+            let mut opened = config.open();
+            for _ in 0..LOCK_TRIES {
+                if !closing(&opened) {
+                    break;
+                }
+                std::thread::sleep(LOCK_PAUSE);
+                opened = config.open();
+            }
+            opened
+        };
+        self.db = Some(guarded("open", open)?);
         Ok(())
     }
 
@@ -64,6 +83,11 @@ impl std::fmt::Debug for SledIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SledIndex").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// sled tells of a lock that is held by its text alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// Runs a call into sled; its error or its panic is ours to report.
@@ -125,5 +149,38 @@ impl Index for SledIndex {
         }
         batch.insert(MARKER_KEY, update.marker);
         guarded("write", || db.apply_batch(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lock that is held is told from every other trouble, for it alone is waited for.
+    #[test]
+    fn a_held_lock_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = sled::Config::new().path(dir.path());
+        let holder = config.open().unwrap();
+        assert!(is_locked(&config.open().unwrap_err()));
+        drop(holder);
+        let elsewhere = sled::Config::new().path("/proc/none");
+        assert!(!is_locked(&elsewhere.open().unwrap_err()));
+    }
+
+    /// An index opens once the one before it has let go of the lock, however late that is within the wait.
+    #[test]
+    fn an_index_waits_for_the_one_that_closes() {
+        let dir = tempfile::tempdir().unwrap();
+        let holder = sled::Config::new().path(dir.path()).open().unwrap();
+        let (begun, begins) = std::sync::mpsc::sync_channel(1);
+        let closing = std::thread::spawn(move || {
+            begins.recv().unwrap();
+            drop(holder);
+        });
+        let mut index = SledIndex::new(dir.path());
+        begun.send(()).unwrap();
+        index.open().unwrap();
+        closing.join().unwrap();
     }
 }
