@@ -59,6 +59,7 @@ impl Log {
             self.segments.iter().filter(|(number, segment)| segment.live == 0 && **number != location.segment).map(|(&number, _)| number);
         let burial = Burial { location, seq: self.next, dead: dead.collect() };
         let ticket = self.begin_sync().ok_or(unsynced)?;
+        self.index.begin_checkpoint();
         self.checkpoint_under_way = true;
         Ok(ticket.with_burial(burial))
     }

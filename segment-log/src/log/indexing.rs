@@ -131,6 +131,10 @@ pub(super) struct IndexKeeper {
     checkpoint: Option<Location>,
     /// Acknowledged since the last checkpoint, and so still in the index: 8 bytes each.
     acked: Vec<Seq>,
+    /// The first of them that the checkpoint under way does not include: it was acknowledged while that was on its way to the disk.
+    later: usize,
+    /// Something was acknowledged since the checkpoint under way began, and it is not known what: the index was set aside.
+    missed: bool,
 }
 
 /// What a good index gave.
@@ -141,7 +145,7 @@ pub(super) struct Loaded {
 
 impl IndexKeeper {
     pub(super) fn new(index: Box<dyn Index>) -> Self {
-        Self { index, loaded: false, failure: None, entries: 0, digest: 0, checkpoint: None, acked: Vec::new() }
+        Self { index, loaded: false, failure: None, entries: 0, digest: 0, checkpoint: None, acked: Vec::new(), later: 0, missed: false }
     }
 
     /// Why the index is set aside.
@@ -222,7 +226,15 @@ impl IndexKeeper {
     pub(super) fn note_acked(&mut self, seq: Seq) {
         if self.failure.is_none() {
             self.acked.push(seq);
+        } else {
+            self.missed = true;
         }
+    }
+
+    /// A checkpoint begins: it includes what is acknowledged now, and nothing that comes before it is durable.
+    pub(super) fn begin_checkpoint(&mut self) {
+        self.later = self.acked.len();
+        self.missed = false;
     }
 
     /// Records that are durable now.
@@ -234,13 +246,21 @@ impl IndexKeeper {
         }
     }
 
-    /// A checkpoint is durable: what was acknowledged before may go. An index that was set aside gets another chance.
+    /// A checkpoint is durable: what it includes of what was acknowledged may go. An index that was set aside gets another chance, unless
+    /// it would lack what was acknowledged later: after a crash that is pending again.
     pub(super) fn note_checkpoint(&mut self, checkpoint: Location, pending: &BTreeMap<u64, Location>, frontier: Frontier) {
         if self.failure.is_some() {
-            return self.rebuild(pending, Some(checkpoint), frontier);
+            if !self.missed {
+                self.rebuild(pending, Some(checkpoint), frontier);
+            }
+            return;
         }
         self.checkpoint = Some(checkpoint);
+        let later = self.acked.split_off(self.later.min(self.acked.len()));
         self.write(&[], frontier);
+        if self.failure.is_none() {
+            self.acked = later;
+        }
     }
 
     /// Adds `put`, removes what was acknowledged, and writes the marker.

@@ -147,3 +147,50 @@ fn the_index_forgets_what_was_acked() {
         }
     }
 }
+
+/// A log that acknowledged record 1 before a checkpoint and record 2 while that was on its way to the disk; `out_of_order`: the index
+/// failed shortly before.
+fn acked_meanwhile(index: &MemoryIndex, out_of_order: bool) -> (SimStore, Log) {
+    let store = SimStore::new(1);
+    let mut log = filled(&store, index, 5);
+    assert!(log.ack(Seq(1)));
+    if out_of_order {
+        index.set_failing(Some("no space"));
+        log.append(b"", b"x").unwrap();
+        log.sync().unwrap();
+        index.set_failing(None);
+    }
+    let ticket = log.begin_checkpoint(b"without 2").unwrap();
+    assert!(log.ack(Seq(2)));
+    log.finish_sync(ticket.run()).unwrap();
+    (store, log)
+}
+
+/// What is acknowledged while a checkpoint is on its way to the disk is in the next one: after a crash it is pending again, with the index
+/// as without it, since the checkpoint's state knows nothing of it.
+#[test]
+fn an_ack_during_a_checkpoint_is_not_in_it() {
+    for (out_of_order, kept) in [(false, true), (false, false), (true, true), (true, false)] {
+        let index = MemoryIndex::new();
+        let (store, log) = acked_meanwhile(&index, out_of_order);
+        let next = log.next_seq().0;
+        let index = if kept { index } else { MemoryIndex::new() };
+        let (log, recovery) = open(&store.kill(), &index, options());
+        assert_eq!(recovery.state.as_deref(), Some(b"without 2".as_slice()));
+        assert_eq!(pending(&log), (2..next).collect::<Vec<_>>(), "out of order {out_of_order}, kept {kept}");
+    }
+}
+
+/// The next checkpoint has it, and brings an index back that was out of order.
+#[test]
+fn an_ack_during_a_checkpoint_is_in_the_next() {
+    for out_of_order in [false, true] {
+        let index = MemoryIndex::new();
+        let (store, mut log) = acked_meanwhile(&index, out_of_order);
+        log.checkpoint(b"with 2").unwrap();
+        assert_eq!(log.stats().index_failure, None);
+        let next = log.next_seq().0;
+        let (log, recovery) = open(&store.kill(), &index, options());
+        assert_eq!((pending(&log), recovery.index_rebuilt), ((3..next).collect(), None));
+    }
+}
