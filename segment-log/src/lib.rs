@@ -35,7 +35,8 @@ pub use error::{AppendError, CheckpointError, OpenError, ReadError, SyncError};
 pub use federation_proto::identity::Seq;
 pub use index::{Index, IndexError, IndexUpdate, IndexValue, MemoryIndex, SledIndex};
 pub use log::{
-    Cursors, Damage, DamageKind, Inspected, Inspection, Log, Options, PendingRead, Record, Recovery, Stats, SyncDone, SyncTicket,
+    Cursors, Damage, DamageKind, Footprint, Inspected, Inspection, Log, Options, PendingRead, Record, Recovery, SegmentUse, Stats,
+    SyncDone, SyncTicket,
 };
 pub use segment::SegmentNo;
 pub use store::{Fault, FileStore, Lies, ReadOnlyStore, SimStore, Store, StoreEntry, StoreFile, StoreLock};

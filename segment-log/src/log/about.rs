@@ -147,6 +147,8 @@ pub struct Stats {
     pub segments_created_total: u64,
     /// Segments removed.
     pub segments_removed_total: u64,
+    /// Bytes of discarded records that went back to the disk before their segment did.
+    pub hollowed_bytes_total: u64,
     /// Removals that failed; they are tried again with the next checkpoint.
     pub removal_failures_total: u64,
     /// Damages of any kind but torn, found at the open or put aside since.

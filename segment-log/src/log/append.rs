@@ -55,12 +55,23 @@ impl Log {
 
     fn check_budget(&self, on_disk: u64) -> Result<(), AppendError> {
         let header = if self.fits(on_disk) { 0 } else { SEGMENT_HEADER_BYTES };
-        let checkpoint = self.checkpoint_bytes.max(FIRST_CHECKPOINT_BYTES.min(self.options.budget_bytes / 64));
-        let needed_bytes = on_disk + header + RESERVED_CHECKPOINTS * (checkpoint + SEGMENT_HEADER_BYTES);
+        let needed_bytes = on_disk + header + self.reserve_bytes();
         if self.bytes_on_disk + needed_bytes > self.options.budget_bytes {
             return Err(AppendError::Full { needed_bytes, used_bytes: self.bytes_on_disk, budget_bytes: self.options.budget_bytes });
         }
         Ok(())
+    }
+
+    /// What is kept back for checkpoints.
+    fn reserve_bytes(&self) -> u64 {
+        let checkpoint = self.checkpoint_bytes.max(FIRST_CHECKPOINT_BYTES.min(self.options.budget_bytes / 64));
+        RESERVED_CHECKPOINTS * (checkpoint + SEGMENT_HEADER_BYTES)
+    }
+
+    /// Bytes that records may still take within the budget.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.options.budget_bytes.saturating_sub(self.bytes_on_disk + self.reserve_bytes())
     }
 
     /// Does a record go into the active segment? One that fits no segment goes into an empty one.
@@ -95,7 +106,7 @@ impl Log {
         if let Err(error) = file.write_at(&start, 0) {
             // Without a header it is nothing; should it stay, the next checkpoint removes it.
             if self.store.remove(&name).is_err() {
-                self.segments.insert(number, Segment { name, bytes: 0, live: 0 });
+                self.segments.insert(number, Segment { name, bytes: 0, hollow_bytes: 0, live: 0 });
                 self.grow(number, file.size().unwrap_or(start.len() as u64));
             }
             return Err(self.write_failed("write a segment's header", error));
@@ -103,7 +114,7 @@ impl Log {
         let end = start.len() as u64;
         self.voids.note_written();
         self.dirty.push(Arc::clone(&file));
-        self.segments.insert(number, Segment { name, bytes: end, live: 0 });
+        self.segments.insert(number, Segment { name, bytes: end, hollow_bytes: 0, live: 0 });
         self.bytes_on_disk += end;
         self.active = Some(Active { number, file, key, end });
         self.stats.segments_created_total += 1;

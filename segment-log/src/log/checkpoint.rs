@@ -24,6 +24,8 @@ pub(super) struct Burial {
     seq: u64,
     /// Segments in which everything was acknowledged, according to it.
     dead: Vec<SegmentNo>,
+    /// So many of the discarded records it includes.
+    discarded: usize,
 }
 
 impl Log {
@@ -57,7 +59,7 @@ impl Log {
         let location = self.write_checkpoint(on_disk, &acked, state).map_err(|(doing, source)| CheckpointError::Io { doing, source })?;
         let dead =
             self.segments.iter().filter(|(number, segment)| segment.live == 0 && **number != location.segment).map(|(&number, _)| number);
-        let burial = Burial { location, seq: self.next, dead: dead.collect() };
+        let burial = Burial { location, seq: self.next, dead: dead.collect(), discarded: self.discarded.len() };
         let ticket = self.begin_sync().ok_or(unsynced)?;
         self.index.begin_checkpoint();
         self.checkpoint_under_way = true;
@@ -106,6 +108,7 @@ impl Log {
         for number in burial.dead {
             removed |= self.remove_segment(number);
         }
+        self.hollow_out(burial.discarded);
         if removed && let Err(error) = self.store.sync_dir() {
             // A power cut may bring the segments back; this checkpoint says that nothing in them is wanted.
             tracing::warn!(place = self.store.place(), %error, "cannot sync the directory after removing segments");
@@ -123,7 +126,7 @@ impl Log {
             self.stats.removal_failures_total += 1;
             return false;
         }
-        self.bytes_on_disk -= segment.bytes;
+        self.bytes_on_disk = self.bytes_on_disk.saturating_sub(segment.bytes.saturating_sub(segment.hollow_bytes));
         self.segments.remove(&number);
         self.stats.segments_removed_total += 1;
         true

@@ -9,6 +9,7 @@
 //! | `checkpoint` | the acked set and the caller's state, and the removal of segments that only hold what is acknowledged |
 //! | `read` | records back, checked; damaged ones put aside |
 //! | `open` | what a directory says after a crash; [`Inspection`] only looks |
+//! | `hollow` | records discarded, and their bytes given back to the disk |
 //! | `voids` | what was given up |
 //! | `indexing` | keeps the index a copy of what is synced |
 //!
@@ -21,6 +22,7 @@ mod about;
 mod append;
 mod checkpoint;
 mod files;
+mod hollow;
 mod indexing;
 mod open;
 mod quarantine;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use federation_proto::identity::Seq;
 
 pub use self::about::{Cursors, Damage, DamageKind, Options, Record, Recovery, Stats};
+pub use self::hollow::{Footprint, SegmentUse};
 pub use self::open::{Inspected, Inspection};
 pub use self::read::PendingRead;
 pub use self::sync::{SyncDone, SyncTicket};
@@ -70,8 +73,10 @@ impl Location {
 #[derive(Debug, Clone)]
 struct Segment {
     name: String,
-    /// Its length on disk.
+    /// Its length.
     bytes: u64,
+    /// What of it takes no room on the disk: see `hollow`.
+    hollow_bytes: u64,
     /// Records in it that are pending or not yet synced. At zero a synced checkpoint lets it go.
     live: u64,
 }
@@ -113,6 +118,10 @@ pub struct Log {
     /// Synced and not acknowledged.
     pending: BTreeMap<u64, Location>,
     pending_bytes: u64,
+    /// Discarded; given back to the disk when a checkpoint says so.
+    discarded: Vec<Location>,
+    /// The file system takes parts of files back, as far as it is known.
+    can_punch: bool,
     /// Appended behind `synced`, in order.
     unsynced: VecDeque<(u64, Location)>,
     /// `sent <= synced <= next`; what is below the first pending one is acked.
@@ -190,7 +199,7 @@ impl Log {
         Seq(self.next)
     }
 
-    /// Bytes of all segments.
+    /// Bytes that all segments take on the disk.
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
         self.bytes_on_disk

@@ -97,7 +97,7 @@ impl Log {
         Ok(PendingRead { seq, location, key: SegmentKey::new(&self.id, location.segment), file })
     }
 
-    fn file_of(&self, location: Location) -> io::Result<Arc<dyn StoreFile>> {
+    pub(super) fn file_of(&self, location: Location) -> io::Result<Arc<dyn StoreFile>> {
         if let Some(active) = &self.active
             && active.number == location.segment
         {

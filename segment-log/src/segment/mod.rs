@@ -36,6 +36,9 @@
 //! meta is a list of (first, end) pairs of seqs that were given up after a failed fsync or lost unsynced in a crash: should their bytes
 //! come back, they are no records; nor are checkpoints before it that have a higher number than it tells.
 //!
+//! A record that its owner discarded may be **hollow**: its header and meta as they were, and zeros in the whole blocks of its payload,
+//! which went back to the disk after a checkpoint said that it is acknowledged.
+//!
 //! # Why it is so
 //! - Each record CRC is seeded with log id, segment number, offset and part. So bytes of another log, another file or another place are
 //!   never taken for a record: neither stale blocks nor a record that a sender put into its payload, since it cannot know the random log
@@ -54,8 +57,8 @@ use std::fmt;
 
 use federation_proto::identity::Seq;
 
-pub(crate) use record::{Kind, RECORD_HEADER_BYTES, RecordHeader, Stamp, encode_record, record_bytes};
-pub(crate) use scan::{Found, Scanner, Unreadable, read_around_errors};
+pub(crate) use record::{Kind, RECORD_HEADER_BYTES, RecordHeader, Stamp, encode_record, hollow_part, record_bytes};
+pub(crate) use scan::{Found, Scanner, Unreadable, is_hollow, read_around_errors};
 
 /// Bytes before the first record: two copies of the segment header.
 pub const SEGMENT_HEADER_BYTES: u64 = 2 * HEADER_COPY_BYTES as u64;

@@ -1,5 +1,7 @@
 //! One record: header, meta, payload, padding. The layout is in the parent's table.
 
+use std::ops::Range;
+
 use federation_proto::identity::Seq;
 
 use super::{MAX_SEQ, Part, SegmentKey, u32_at, u64_at};
@@ -9,6 +11,9 @@ pub(crate) const RECORD_HEADER_BYTES: usize = 48;
 
 pub(super) const MAGIC: [u8; 4] = *b"TRec";
 pub(super) const ALIGN: u64 = 8;
+
+/// What a disk gives back at least.
+const BLOCK_BYTES: u64 = 4096;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,15 @@ impl RecordHeader {
 /// Bytes that a record takes on disk.
 pub(crate) fn record_bytes(meta: u64, payload: u64) -> u64 {
     (RECORD_HEADER_BYTES as u64 + meta + payload).next_multiple_of(ALIGN)
+}
+
+/// The part of a record at `offset` that is given back to the disk when the record is discarded: the whole blocks of its payload. Header
+/// and meta stay, so that a scan knows what stood there. Empty for a small record.
+pub(crate) fn hollow_part(offset: u64, meta: u32, payload: u32) -> Range<u64> {
+    let start = offset + RECORD_HEADER_BYTES as u64 + u64::from(meta);
+    let end = (start + u64::from(payload)) / BLOCK_BYTES * BLOCK_BYTES;
+    let start = start.next_multiple_of(BLOCK_BYTES);
+    start..end.max(start)
 }
 
 /// Appends the record that shall stand at `offset` to `out`. The caller has checked that both lengths fit.

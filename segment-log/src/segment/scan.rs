@@ -6,7 +6,7 @@
 use std::io;
 
 use super::record::{ALIGN, MAGIC};
-use super::{Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey};
+use super::{Kind, Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey, hollow_part};
 use crate::store::StoreFile;
 
 const WINDOW_BYTES: usize = 256 << 10;
@@ -116,6 +116,25 @@ impl<'a> Scanner<'a> {
         let window = &self.window;
         window.get(start..window.len().min(start + len)).unwrap_or_default()
     }
+}
+
+/// Is this a record whose payload went back to the disk? Its header and meta are whole, and the part of it that goes is all zeros.
+pub(crate) fn is_hollow(file: &dyn StoreFile, found: &Unreadable) -> bool {
+    let Some(header) = found.header.filter(|header| header.kind == Kind::Data && found.meta.is_some()) else { return false };
+    let mut part = hollow_part(found.offset, header.meta_len, header.payload_len);
+    if part.is_empty() {
+        return false;
+    }
+    let mut buffer = vec![0; WINDOW_BYTES];
+    while !part.is_empty() {
+        let step = (part.end - part.start).min(WINDOW_BYTES as u64);
+        let block = &mut buffer[..step as usize];
+        if file.read_at(block, part.start).ok() != Some(block.len()) || block.iter().any(|&byte| byte != 0) {
+            return false;
+        }
+        part.start += step;
+    }
+    true
 }
 
 /// Reads all that can be read; what the disk refuses twice, by blocks, stays zero (no zeros pass a check). Gives the bytes refused.

@@ -2,9 +2,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::{Store, StoreEntry, StoreFile, StoreLock};
 
@@ -71,7 +74,9 @@ pub(super) fn list_files(dir: &Path) -> io::Result<Vec<StoreEntry>> {
             };
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             if about.is_file() && name != LOCK_FILE {
-                entries.push(StoreEntry { name, bytes: about.len() });
+                // A file system may count what it has allocated ahead.
+                let disk_bytes = about.len().min(about.blocks().saturating_mul(512));
+                entries.push(StoreEntry { name, bytes: about.len(), disk_bytes });
             }
         }
     }
@@ -158,6 +163,13 @@ impl StoreFile for File {
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
+    }
+
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        fallocate(self, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, bytes).map_err(|error| match error {
+            Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
+            error => error.into(),
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

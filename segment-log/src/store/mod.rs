@@ -25,6 +25,8 @@ pub struct StoreEntry {
     pub name: String,
     /// Its length.
     pub bytes: u64,
+    /// What of it takes room on the disk: less than its length where [`StoreFile::punch`] gave some back.
+    pub disk_bytes: u64,
 }
 
 /// Holds a store for one log; given back when dropped.
@@ -123,6 +125,16 @@ pub trait StoreFile: Send + Sync {
     /// # Errors
     /// What the system says.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Gives the blocks of a part of the file back to the disk; the part reads as zeros from then on, and the length stays. `offset` and
+    /// `bytes` are multiples of 4,096.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where the file system cannot do that; else what the system says.
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let _ = (offset, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes everything written and truncated so far durable.
     ///

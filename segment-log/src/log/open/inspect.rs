@@ -105,6 +105,8 @@ impl Inspection {
         findings.records.clone_from(&all);
         findings.judge(checkpoint.as_ref());
         all.retain(|seq, _| !findings.voids.iter().any(|seqs| seqs.contains(seq)));
+        // Without its payload, and not done with: lost.
+        all.retain(|seq, _| findings.records.contains_key(seq) || !findings.gaps.iter().any(|gap| gap.is_of(*seq)));
         seen.acked = all.keys().copied().filter(|seq| !findings.records.contains_key(seq)).collect();
         seen.records = all;
         seen.damaged = findings

@@ -180,8 +180,8 @@ impl Opening {
         let next = self.findings.next.max(FIRST_SEQ);
         let records = std::mem::take(&mut self.findings.records);
         let mut segments = BTreeMap::new();
-        for (number, Surveyed { name, bytes, .. }) in self.survey.segments {
-            segments.insert(number, Segment { name, bytes, live: 0 });
+        for (number, Surveyed { name, bytes, disk_bytes, .. }) in self.survey.segments {
+            segments.insert(number, Segment { name, bytes, hollow_bytes: bytes.saturating_sub(disk_bytes), live: 0 });
         }
         for location in records.values() {
             if let Some(segment) = segments.get_mut(&location.segment) {
@@ -198,13 +198,15 @@ impl Opening {
             quarantine: self.quarantine,
             index: self.index,
             stats,
-            bytes_on_disk: segments.values().map(|segment| segment.bytes).sum(),
+            bytes_on_disk: segments.values().map(|segment| segment.bytes - segment.hollow_bytes).sum(),
             segments,
             last_segment: self.survey.last_segment,
             active,
             scratch: Vec::new(),
             pending_bytes: records.values().map(Location::bytes).sum(),
             pending: records,
+            discarded: Vec::new(),
+            can_punch: true,
             unsynced: VecDeque::new(),
             sent: 0,
             synced: next,

@@ -15,6 +15,8 @@ use crate::store::{Store, StoreEntry};
 pub(super) struct Surveyed {
     pub(super) name: String,
     pub(super) bytes: u64,
+    /// What of it takes room on the disk.
+    pub(super) disk_bytes: u64,
     pub(super) base: u64,
     /// Its header is whole (both copies are there, and one can be read).
     pub(super) whole: bool,
@@ -60,6 +62,7 @@ impl Survey {
             let surveyed = Surveyed {
                 name: entry.name.clone(),
                 bytes: entry.bytes,
+                disk_bytes: entry.disk_bytes,
                 base: base.0,
                 whole: header.is_some() && entry.bytes >= SEGMENT_HEADER_BYTES,
             };

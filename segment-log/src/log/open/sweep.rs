@@ -12,8 +12,8 @@ use super::survey::{Survey, Surveyed};
 use super::{Checkpoint, open_error};
 use crate::error::OpenError;
 use crate::segment::{
-    Found, Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, Scanner, SegmentKey, SegmentNo, Unreadable, read_around_errors,
-    u64_at,
+    Found, Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, Scanner, SegmentKey, SegmentNo, Unreadable, is_hollow,
+    read_around_errors, u64_at,
 };
 use crate::store::{Store, StoreFile};
 
@@ -31,6 +31,13 @@ pub(super) struct Gap {
     pub(super) kind: DamageKind,
 }
 
+impl Gap {
+    /// Is it that record's loss?
+    pub(super) fn is_of(&self, seq: u64) -> bool {
+        self.kind == DamageKind::Records && self.seqs == (seq..seq + 1)
+    }
+}
+
 /// How a segment ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -45,6 +52,8 @@ pub(super) struct Ending {
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) records: BTreeMap<u64, Location>,
+    /// Those without their payload.
+    pub(super) hollow: Vec<u64>,
     /// Those that the index knew.
     pub(super) indexed: Vec<u64>,
     /// Those that it did not.
@@ -153,6 +162,16 @@ impl Pass {
                     self.note_record(file, offset, &header, findings);
                 }
                 Found::Unreadable(gap) => {
+                    if is_hollow(file, &gap)
+                        && let Some(header) = gap.header
+                    {
+                        self.records += 1;
+                        self.clean = true;
+                        self.note_header(&header, findings);
+                        findings.hollow.push(header.stamp.seq.0);
+                        self.note_record(file, gap.offset, &header, findings);
+                        continue;
+                    }
                     self.clean = false;
                     match gap.header {
                         Some(header) => {

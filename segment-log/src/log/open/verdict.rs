@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::super::DamageKind;
 use super::Checkpoint;
 use super::sweep::{Findings, Gap};
-use crate::segment::Kind;
+use crate::segment::{Kind, Unreadable};
 
 /// What the gaps come to.
 #[derive(Debug, Default)]
@@ -86,7 +86,19 @@ impl Findings {
         self.gaps = gaps;
         self.records.retain(|&seq, _| !done.at(seq).0);
         self.voids = voids;
+        self.miss_hollow(&mut verdict);
         verdict
+    }
+
+    /// A record that was discarded, while the checkpoint that says so is gone: its payload is lost.
+    fn miss_hollow(&mut self, verdict: &mut Verdict) {
+        for seq in std::mem::take(&mut self.hollow) {
+            let Some(location) = self.records.remove(&seq) else { continue };
+            let offset = u64::from(location.offset);
+            let found = Unreadable { offset, bytes: location.end() - offset, header: None, meta: None };
+            self.gaps.push(Gap { segment: location.segment, found, seqs: seq..seq + 1, kind: DamageKind::Records });
+            verdict.lost_records += 1;
+        }
     }
 
     /// `checkpoint_lost`: the checkpoint that is missing may have been here.

@@ -1,6 +1,7 @@
 mod damage;
 mod faults;
 mod files;
+mod hollow;
 mod indexes;
 mod inspections;
 mod model;

@@ -122,7 +122,10 @@ impl Disk {
 
     pub(super) fn list(&self) -> io::Result<Vec<StoreEntry>> {
         self.alive()?;
-        let entry = |(name, &inode): (&String, &usize)| StoreEntry { name: name.clone(), bytes: self.inodes[inode].current.len() as u64 };
+        let entry = |(name, &inode): (&String, &usize)| {
+            let bytes = self.inodes[inode].current.len() as u64;
+            StoreEntry { name: name.clone(), bytes, disk_bytes: bytes }
+        };
         Ok(self.names.iter().map(entry).collect())
     }
 

@@ -230,6 +230,10 @@ impl StoreFile for SimFile {
         self.disk.lock().truncate(self.inode, bytes)
     }
 
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.write_at(&vec![0; bytes as usize], offset)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.disk.lock().sync(self.inode)
     }
