@@ -7,7 +7,7 @@
 //! | [`log`] | [`Log`]: append, sync, read, ack, checkpoint; opening after a crash |
 //! | [`store`] | Where segments lie: [`FileStore`], and [`SimStore`] that loses power |
 //! | [`index`] | Where is what: [`SledIndex`], [`MemoryIndex`]; only ever a copy |
-//! | [`committer`] | [`Committer`]: a thread that appends and syncs in groups |
+//! | [`committer`] | [`Committer`]: a thread that appends and syncs in groups; [`Hand`] does the same without a thread |
 //!
 //! # What holds
 //! - `acked ≤ sent ≤ synced ≤ appended`, as exclusive bounds ([`Cursors`]).
@@ -27,10 +27,12 @@ pub mod committer;
 pub mod error;
 pub mod index;
 pub mod log;
+#[doc(hidden)]
+pub mod mutation;
 pub mod segment;
 pub mod store;
 
-pub use committer::{Committer, CommitterOptions, CommitterStats};
+pub use committer::{Committer, CommitterOptions, CommitterStats, Hand};
 pub use error::{AppendError, CheckpointError, OpenError, ReadError, SyncError};
 pub use federation_proto::identity::Seq;
 pub use index::{Index, IndexError, IndexUpdate, IndexValue, MemoryIndex, SledIndex};

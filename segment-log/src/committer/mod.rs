@@ -1,4 +1,5 @@
-//! A thread that appends and syncs in groups: while one fsync runs, the next group gathers.
+//! A thread that appends and syncs in groups: while one fsync runs, the next group gathers. Or, for a simulation, the same rounds done
+//! by hand: [`Committer::by_hand`].
 //!
 //! `done` is called after the fsync, never before: what a caller tells the outside world from it is on disk. The log's lock is held to
 //! append and to finish, not while the disk works; a *turn* lock is held from a group's first append to its last `done`, and a checkpoint
@@ -6,6 +7,7 @@
 //!
 //! Bounds: `queue_bytes` of records waiting (meta, payload, 64 bytes each), and as much in the group that is being written.
 
+mod hand;
 mod queue;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +23,9 @@ use parking_lot::{Mutex, MutexGuard};
 use self::queue::{Done, Item, Queue};
 use crate::error::{AppendError, CheckpointError};
 use crate::log::Log;
+use crate::mutation::{self, Mutation};
+
+pub use self::hand::Hand;
 
 /// The longest that a group may wait for company.
 const MAX_WAIT: Duration = Duration::from_millis(2);
@@ -69,6 +74,8 @@ pub struct Committer {
 struct Thread {
     shared: Arc<Shared>,
     handle: Mutex<Option<JoinHandle<()>>>,
+    /// There is no thread: rounds are done by hand.
+    by_hand: bool,
 }
 
 struct Shared {
@@ -76,6 +83,8 @@ struct Shared {
     /// Held from a group's first append to its last `done`, and by a checkpoint.
     turn: Mutex<()>,
     queue: Queue,
+    /// By hand: the group that was appended and is not synced.
+    open: Mutex<Option<Vec<(Seq, Done)>>>,
     max_wait: Duration,
     groups_total: AtomicU64,
     records_total: AtomicU64,
@@ -86,22 +95,23 @@ impl Committer {
     /// Starts the thread. Should the system refuse one, every append answers `Closed`, and the reason is logged.
     #[must_use]
     pub fn start(log: Log, options: CommitterOptions) -> Self {
-        let shared = Arc::new(Shared {
-            log: Mutex::new(log),
-            turn: Mutex::new(()),
-            queue: Queue::new(options.queue_bytes),
-            max_wait: options.max_wait.min(MAX_WAIT),
-            groups_total: AtomicU64::new(0),
-            records_total: AtomicU64::new(0),
-            panics_total: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(log, &options));
         let worker = Arc::clone(&shared);
         let handle = std::thread::Builder::new().name(options.name).spawn(move || worker.run());
         let handle = handle.inspect_err(|error| tracing::error!(%error, "cannot start the committer's thread: nothing can be stored")).ok();
         if handle.is_none() {
             fail(shared.queue.close_and_drain(), &shared.panics_total);
         }
-        Self { thread: Arc::new(Thread { shared, handle: Mutex::new(handle) }) }
+        Self { thread: Arc::new(Thread { shared, handle: Mutex::new(handle), by_hand: false }) }
+    }
+
+    /// Without a thread: [`Hand`] does its rounds. [`Committer::checkpoint`] and [`Committer::close`] do what waits themselves first, on
+    /// the caller's thread.
+    #[must_use]
+    pub fn by_hand(log: Log, options: &CommitterOptions) -> (Self, Hand) {
+        let shared = Arc::new(Shared::new(log, options));
+        let hand = Hand::new(Arc::clone(&shared));
+        (Self { thread: Arc::new(Thread { shared, handle: Mutex::new(None), by_hand: true }) }, hand)
     }
 
     /// Appends a record. `done` is called exactly once: after the fsync, from the committer's thread; or with `Busy` or `Closed` from the
@@ -125,6 +135,9 @@ impl Committer {
     /// As [`Log::checkpoint`].
     pub fn checkpoint(&self, state: impl FnOnce(&mut Log) -> Vec<u8> + Send) -> Result<(), CheckpointError> {
         let turn = self.shared().turn.lock();
+        if self.thread.by_hand && !mutation::is(Mutation::CheckpointNewerThanItsData) {
+            self.shared().finish_open();
+        }
         let result = self.checkpoint_in_turn(state);
         MutexGuard::unlock_fair(turn);
         result
@@ -134,7 +147,9 @@ impl Committer {
         let ticket = {
             let mut log = self.shared().log.lock();
             // Someone may have appended through `with`.
-            log.sync()?;
+            if !mutation::is(Mutation::CheckpointNewerThanItsData) {
+                log.sync()?;
+            }
             let state = state(&mut log);
             log.begin_checkpoint(&state)?
         };
@@ -152,6 +167,9 @@ impl Committer {
     /// Does its thread still run? When not, and nobody closed it, it panicked or was never given: every append answers `Closed`.
     #[must_use]
     pub fn is_running(&self) -> bool {
+        if self.thread.by_hand {
+            return !self.shared().queue.is_closed();
+        }
         self.thread.handle.lock().as_ref().is_some_and(|handle| !handle.is_finished())
     }
 
@@ -182,6 +200,12 @@ impl std::fmt::Debug for Committer {
 impl Thread {
     fn close(&self) {
         self.shared.queue.close();
+        if self.by_hand {
+            let turn = self.shared.turn.lock();
+            self.shared.finish_open();
+            self.shared.commit(self.shared.queue.take());
+            return drop(turn);
+        }
         let mut handle = self.handle.lock();
         // A `done` that drops the last handle runs on the thread itself, which ends after it.
         if handle.as_ref().is_some_and(|handle| handle.thread().id() == std::thread::current().id()) {
@@ -211,6 +235,19 @@ impl Drop for CloseOnExit<'_> {
 }
 
 impl Shared {
+    fn new(log: Log, options: &CommitterOptions) -> Self {
+        Self {
+            log: Mutex::new(log),
+            turn: Mutex::new(()),
+            queue: Queue::new(options.queue_bytes),
+            open: Mutex::new(None),
+            max_wait: options.max_wait.min(MAX_WAIT),
+            groups_total: AtomicU64::new(0),
+            records_total: AtomicU64::new(0),
+            panics_total: AtomicU64::new(0),
+        }
+    }
+
     fn run(&self) {
         let _close = CloseOnExit(self);
         while self.queue.wait(self.max_wait) {
@@ -220,11 +257,19 @@ impl Shared {
         }
     }
 
-    /// Appends a group, syncs it and tells everyone.
+    /// One round: appends a group, syncs it and tells everyone.
     fn commit(&self, group: Vec<Item>) {
+        if !group.is_empty() {
+            let waiting = self.append_group(group);
+            self.sync_group(waiting);
+        }
+    }
+
+    /// The first half of a round. Who is refused hears it here.
+    fn append_group(&self, group: Vec<Item>) -> Waiting<'_> {
         let mut waiting = Waiting { dones: Vec::with_capacity(group.len()), panics_total: &self.panics_total };
         let mut refused = Vec::new();
-        let ticket = {
+        {
             let mut log = self.log.lock();
             for Item { meta, payload, done } in group {
                 match log.append(&meta, &payload) {
@@ -232,11 +277,16 @@ impl Shared {
                     Err(error) => refused.push((done, error)),
                 }
             }
-            log.begin_sync()
-        };
+        }
         for (done, error) in refused {
             call(done, Err(error), &self.panics_total);
         }
+        waiting
+    }
+
+    /// The second half: the fsync, without the log's lock, and then who waits for it.
+    fn sync_group(&self, waiting: Waiting<'_>) {
+        let ticket = self.log.lock().begin_sync();
         let result = match ticket.map(|ticket| ticket.run()) {
             Some(done) => self.log.lock().finish_sync(done).map(|_| ()),
             None => self.log.lock().sync().map(|_| ()),

@@ -97,6 +97,14 @@ impl Queue {
         self.take()
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.lock().items.is_empty()
+    }
+
     pub(super) fn busy_total(&self) -> u64 {
         self.inner.lock().busy_total
     }

@@ -164,3 +164,33 @@ fn dropping_the_last_handle_closes() {
     assert_eq!(answers.iter().filter(Result::is_ok).count(), 10);
     assert_eq!(open(&store).0.pending_records(), 10);
 }
+
+/// By hand nobody is told before the second half of a round; a checkpoint does what is open first, and a hand that goes leaves nobody
+/// without an answer.
+#[test]
+fn by_hand_a_round_has_two_halves() {
+    let store = SimStore::new(1);
+    let (committer, hand) = Committer::by_hand(open(&store).0, &CommitterOptions::default());
+    let first = append(&committer, 1, b"a");
+    assert!(first.try_recv().is_err() && !hand.is_idle());
+    hand.begin();
+    assert!(first.try_recv().is_err() && hand.is_open());
+    let second = append(&committer, 1, b"b");
+    committer.checkpoint(|log| log.next_seq().0.to_le_bytes().to_vec()).unwrap();
+    assert_eq!((first.try_recv().unwrap().unwrap(), second.try_recv().is_err()), (Seq(1), true));
+    hand.begin();
+    drop(hand);
+    assert!(matches!(second.try_recv().unwrap(), Err(AppendError::Closed)));
+    assert!(matches!(append(&committer, 1, b"c").try_recv().unwrap(), Err(AppendError::Closed)));
+}
+
+/// By hand, what waits at the close is on disk after it.
+#[test]
+fn by_hand_close_does_what_waits() {
+    let (committer, hand) = Committer::by_hand(open(&SimStore::new(1)).0, &CommitterOptions::default());
+    let answers = append(&committer, 2, b"a");
+    hand.begin();
+    let more = append(&committer, 1, b"b");
+    committer.close();
+    assert_eq!((answers.iter().count(), more.recv().unwrap().unwrap(), committer.is_running()), (2, Seq(3), false));
+}

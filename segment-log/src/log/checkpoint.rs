@@ -12,6 +12,7 @@ use super::append::Failure;
 use super::sync::SyncTicket;
 use super::{Location, Log, Position};
 use crate::error::CheckpointError;
+use crate::mutation::{self, Mutation};
 use crate::segment::{Kind, SEGMENT_HEADER_BYTES, SegmentNo, record_bytes};
 
 /// The most that acked set and state can have together.
@@ -47,7 +48,7 @@ impl Log {
     /// [`CheckpointError::Unsynced`]; or the record cannot be written.
     pub fn begin_checkpoint(&mut self, state: &[u8]) -> Result<SyncTicket, CheckpointError> {
         let unsynced = CheckpointError::Unsynced { synced: Seq(self.synced), appended: Seq(self.next) };
-        if self.sync_under_way || self.synced < self.next {
+        if (self.sync_under_way || self.synced < self.next) && !mutation::is(Mutation::CheckpointNewerThanItsData) {
             return Err(unsynced);
         }
         let acked = self.encode_acked();

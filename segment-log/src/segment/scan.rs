@@ -7,6 +7,7 @@ use std::io;
 
 use super::record::{ALIGN, MAGIC};
 use super::{Kind, Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey, hollow_part};
+use crate::mutation::{self, Mutation};
 use crate::store::StoreFile;
 
 const WINDOW_BYTES: usize = 256 << 10;
@@ -64,7 +65,8 @@ impl<'a> Scanner<'a> {
         let body = offset + RECORD_HEADER_BYTES as u64;
         let meta_whole = header.meta_is(self.crc(self.key.seed(offset, Part::Meta), body, header.meta_len.into()));
         let payload_at = body + u64::from(header.meta_len);
-        if meta_whole && header.payload_is(self.crc(self.key.seed(offset, Part::Payload), payload_at, header.payload_len.into())) {
+        let payload_crc = self.crc(self.key.seed(offset, Part::Payload), payload_at, header.payload_len.into());
+        if meta_whole && (header.payload_is(payload_crc) || mutation::is(Mutation::TornTailAccepted)) {
             return Some(Found::Record { offset, header });
         }
         let keep_meta = meta_whole && header.meta_len as usize <= MAX_DAMAGED_META_BYTES;

@@ -31,6 +31,7 @@ use super::quarantine::Quarantine;
 use super::{Location, Log, Options, Recovery};
 use crate::error::OpenError;
 use crate::index::Index;
+use crate::mutation::{self, Mutation};
 use crate::segment::{Kind, RECORD_HEADER_BYTES, RecordHeader, SegmentKey, read_around_errors};
 use crate::store::Store;
 
@@ -138,7 +139,8 @@ impl Survey {
     /// The checkpoint at a location, if it is whole, and was written when everything before it was synced.
     fn read_checkpoint(&self, store: &dyn Store, id: &[u8; 16], location: Location) -> Option<Checkpoint> {
         let header = self.read_header(store, id, location)?;
-        if header.kind != Kind::Checkpoint || header.stamp.synced != header.stamp.seq {
+        let is_ahead = header.stamp.synced != header.stamp.seq && !mutation::is(Mutation::CheckpointNewerThanItsData);
+        if header.kind != Kind::Checkpoint || is_ahead {
             return None;
         }
         let bytes = self.read(store, location, RECORD_HEADER_BYTES as u64 + location.bytes())?;

@@ -16,6 +16,7 @@ use super::verdict::Verdict;
 use super::{Checkpoint, FIRST_SEQ, open_error};
 use crate::error::OpenError;
 use crate::index::Index;
+use crate::mutation::{self, Mutation};
 use crate::segment::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentKey, SegmentNo};
 use crate::store::{Store, StoreLock};
 
@@ -174,6 +175,9 @@ impl Opening {
     }
 
     fn into_log(mut self, verdict: Verdict, stats: Stats, rebuild: bool) -> Log {
+        if rebuild && mutation::is(Mutation::SeqReused) {
+            self.findings.next = self.findings.records.last_key_value().map_or(0, |(&seq, _)| seq + 1);
+        }
         let active = if verdict.voids.is_empty() { self.reopen_last() } else { None };
         let mut voids = Voids::default();
         verdict.voids.into_iter().for_each(|seqs| voids.add(seqs));
