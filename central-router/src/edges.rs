@@ -97,6 +97,14 @@ impl AllowList {
         Watched::open(vec![path.to_owned()], move || Edges::load(&file), PartialEq::eq).map(Self)
     }
 
+    /// A list that is in no file; `read` gives it, at first and whenever [`AllowList::refresh`] is asked.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn told(read: impl Fn() -> Result<Edges, ConfigError> + Send + Sync + 'static) -> Result<Self, ConfigError> {
+        Watched::open(Vec::new(), read, PartialEq::eq).map(Self)
+    }
+
     /// The list in force.
     #[must_use]
     pub fn current(&self) -> Arc<Edges> {

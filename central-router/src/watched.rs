@@ -82,7 +82,8 @@ impl<T> Watched<T> {
                 return Refresh::Kept(format!("{why}; what was read before stays in force"));
             }
         };
-        if tried.as_ref() == Some(&now) {
+        // What is in no file is asked for each time.
+        if !self.paths.is_empty() && tried.as_ref() == Some(&now) {
             return Refresh::Same;
         }
         *tried = Some(now);

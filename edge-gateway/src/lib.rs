@@ -20,7 +20,7 @@
 
 pub mod batcher;
 pub mod cli;
-mod clock;
+pub mod clock;
 pub mod compression;
 pub mod config;
 pub mod custody;

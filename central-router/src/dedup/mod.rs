@@ -22,6 +22,7 @@ use std::collections::HashMap;
 
 use federation_proto::identity::{BatchId, EdgeName, SpoolId};
 use federation_proto::intervals::Intervals;
+use segment_log::mutation::{self, Mutation};
 
 const VERSION: u8 = 2;
 /// Without owners.
@@ -109,7 +110,8 @@ impl Dedup {
     pub fn judge(&self, id: BatchId) -> Seen {
         let Some(spool) = self.spools.get(&id.spool) else { return Seen::New };
         let seq = id.seq.0;
-        if spool.ids.contains(seq) {
+        let is_below = seq < spool.ids.floor() && mutation::is(Mutation::FloorIgnored);
+        if spool.ids.contains(seq) && !is_below {
             return Seen::Duplicate;
         }
         let touches = seq == spool.ids.floor() || (seq > 0 && spool.ids.contains(seq - 1)) || spool.ids.contains(seq.saturating_add(1));

@@ -18,9 +18,10 @@ use federation_proto::header::BatchHeader;
 use federation_proto::identity::Seq;
 use federation_proto::ledger::{Ledger, TierTerms};
 use parking_lot::{Mutex, MutexGuard};
+use segment_log::mutation::{self, Mutation};
 use segment_log::{
-    AppendError, CheckpointError, Committer, CommitterOptions, DamageKind, FileStore, Index, Log, OpenError, Options, ReadError, Record,
-    Recovery, SledIndex, Store,
+    AppendError, CheckpointError, Committer, CommitterOptions, DamageKind, FileStore, Hand, Index, Log, OpenError, Options, ReadError,
+    Record, Recovery, SledIndex, Store,
 };
 use tokio::sync::watch;
 
@@ -56,6 +57,10 @@ impl JournalOptions {
             max_record_bytes: self.max_batch.saturating_add(RECORD_OVERHEAD as u32).max(LEAST_RECORD_BYTES),
             quarantine_bytes: QUARANTINE_BYTES,
         }
+    }
+
+    fn committer(&self) -> CommitterOptions {
+        CommitterOptions { queue_bytes: self.queue, max_wait: Duration::ZERO, name: "journal".to_owned() }
     }
 }
 
@@ -138,6 +143,18 @@ pub fn recover(log: &mut Log, recovery: &Recovery, tiers: &[String], budget: u64
     Ok((book, Opened { notes, pending: pending.len() }))
 }
 
+fn open(
+    store: Arc<dyn Store>,
+    index: Box<dyn Index>,
+    options: &JournalOptions,
+    tiers: &[String],
+) -> Result<(Log, Book, Opened), JournalError> {
+    let place = store.place();
+    let (mut log, recovery) = Log::open(store, index, options.log())?;
+    let (book, opened) = recover(&mut log, &recovery, tiers, options.budget).map_err(|error| JournalError::State { place, error })?;
+    Ok((log, book, opened))
+}
+
 /// See the module. Clones share it.
 #[derive(Clone)]
 pub struct Journal {
@@ -168,14 +185,30 @@ impl Journal {
         options: &JournalOptions,
         tiers: &[String],
     ) -> Result<(Self, Opened), JournalError> {
-        let place = store.place();
-        let (mut log, recovery) = Log::open(store, index, options.log())?;
-        let (book, opened) = recover(&mut log, &recovery, tiers, options.budget).map_err(|error| JournalError::State { place, error })?;
+        let (log, book, opened) = open(store, index, options, tiers)?;
         let id = log.id();
+        Ok((Self::of(Committer::start(log, options.committer()), id, book), opened))
+    }
+
+    /// As [`Journal::on_store`], without a thread: the hand does the rounds.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn by_hand(
+        store: Arc<dyn Store>,
+        index: Box<dyn Index>,
+        options: &JournalOptions,
+        tiers: &[String],
+    ) -> Result<(Self, Hand, Opened), JournalError> {
+        let (log, book, opened) = open(store, index, options, tiers)?;
+        let id = log.id();
+        let (committer, hand) = Committer::by_hand(log, &options.committer());
+        Ok((Self::of(committer, id, book), hand, opened))
+    }
+
+    fn of(committer: Committer, id: [u8; 16], book: Book) -> Self {
         let arrivals = watch::Sender::new(book.applied().0);
-        let committer =
-            Committer::start(log, CommitterOptions { queue_bytes: options.queue, max_wait: Duration::ZERO, name: "journal".to_owned() });
-        Ok((Self { committer, book: Arc::new(Mutex::new(book)), id, arrivals }, opened))
+        Self { committer, book: Arc::new(Mutex::new(book)), id, arrivals }
     }
 
     /// Its id: random, of its directory.
@@ -195,6 +228,12 @@ impl Journal {
         let book = Arc::clone(&self.book);
         let arrivals = self.arrivals.clone();
         let meta = header.encode();
+        let mut done = Some(done);
+        if mutation::is(Mutation::AckBeforeAppend)
+            && let Some(done) = done.take()
+        {
+            done(Ok(()));
+        }
         self.committer.append(meta, payload, move |result| {
             match &result {
                 Ok(seq) => {
@@ -212,7 +251,9 @@ impl Journal {
                     }
                 }
             }
-            done(result.map(|_| ()));
+            if let Some(done) = done {
+                done(result.map(|_| ()));
+            }
         });
     }
 

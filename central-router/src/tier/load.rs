@@ -17,7 +17,7 @@ use crate::quarantine::Quarantine;
 
 /// May a unit end before its plan does?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub enum Cut {
     /// Behind a batch that takes more memory than its header makes likely.
     BehindHeavy,
     /// It was begun as exactly this.
@@ -25,15 +25,18 @@ pub(super) enum Cut {
 }
 
 /// A unit and what reading it cost.
-pub(super) struct Loaded {
+pub struct Loaded {
     /// What the tier is to write.
-    pub(super) unit: Arc<Unit>,
+    pub unit: Arc<Unit>,
     /// What is not in it.
-    pub(super) outcome: Ledger<TierTerms>,
+    pub outcome: Ledger<TierTerms>,
 }
 
 /// The records of `plan`, decoded; what is damaged or does not decode is in the outcome.
-pub(super) fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan, cut: Cut) -> Result<Loaded, ReadError> {
+///
+/// # Errors
+/// The disk refuses a read; nothing was counted then.
+pub fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan, cut: Cut) -> Result<Loaded, ReadError> {
     let mut batches = Vec::with_capacity(plan.batches.len());
     let mut outcome = Ledger::<TierTerms>::default();
     let mut range = plan.range.clone();

@@ -6,7 +6,7 @@
 //! written again replaces what the first attempt left, where the destination allows that.
 
 pub mod consumer;
-pub(crate) mod load;
+pub mod load;
 pub mod local;
 pub mod otlp;
 pub mod stall;

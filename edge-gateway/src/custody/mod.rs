@@ -29,6 +29,7 @@ use bytes::Bytes;
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::{Seq, Signal, TenantId};
 use federation_proto::ledger::{EdgeTerms, Ledger, Reason};
+use segment_log::mutation::{self, Mutation};
 
 use crate::batcher::{self, Arrival, Batcher, Closed, Key};
 use crate::identity::Identities;
@@ -200,6 +201,9 @@ impl Custody {
     pub fn stored(&mut self, now: Instant, seq: Seq, request: &Request, body: Bytes) -> Vec<Closed> {
         self.recent.settle(request.hash);
         self.counted = self.counted.max(seq.next());
+        if mutation::is(Mutation::InboxRemovedEarly) {
+            self.completed.push(seq);
+        }
         let queued = self.queued_mut(&request.tenant, request.signal);
         queued.requests -= u64::from(request.rows);
         queued.inbox += u64::from(request.rows);

@@ -116,6 +116,18 @@ struct Work {
     closed: bool,
 }
 
+impl Work {
+    /// The next batch, if so many wait and the disk keeps up.
+    fn next(&mut self, least: usize) -> Option<Closed> {
+        if self.appending_bytes >= APPENDING_BYTES || self.queue.len() < least {
+            return None;
+        }
+        let closed = self.queue.pop_front()?;
+        self.busy += 1;
+        Some(closed)
+    }
+}
+
 struct Shared {
     custody: Arc<Mutex<Custody>>,
     spool: Committer,
@@ -153,19 +165,7 @@ impl EncoderPool {
         on_stored: OnStored,
         alive: impl Fn() -> A,
     ) -> std::io::Result<Self> {
-        let spool_id = SpoolId(spool.with(|log| log.id()));
-        let inbox_id = custody.lock().inbox();
-        let shared = Arc::new(Shared {
-            custody,
-            spool,
-            spool_id,
-            inbox_id,
-            work: Mutex::new(Work { queue: VecDeque::new(), busy: 0, appending: 0, appending_bytes: 0, closed: false }),
-            changed: Condvar::new(),
-            kept: Mutex::new(VecDeque::new()),
-            on_stored,
-        });
-        let pool = Self { shared, threads: Arc::default() };
+        let pool = Self::by_hand(custody, spool, on_stored);
         for number in 0..workers.max(1) {
             let alive = alive();
             pool.start_thread(format!("edge-encode-{number}"), move |shared| {
@@ -180,6 +180,40 @@ impl EncoderPool {
             shared.run(RELIEF_FROM);
         })?;
         Ok(pool)
+    }
+
+    /// Without threads: [`EncoderPool::step`] does their work.
+    #[must_use]
+    pub fn by_hand(custody: Arc<Mutex<Custody>>, spool: Committer, on_stored: OnStored) -> Self {
+        let spool_id = SpoolId(spool.with(|log| log.id()));
+        let inbox_id = custody.lock().inbox();
+        let shared = Arc::new(Shared {
+            custody,
+            spool,
+            spool_id,
+            inbox_id,
+            work: Mutex::new(Work { queue: VecDeque::new(), busy: 0, appending: 0, appending_bytes: 0, closed: false }),
+            changed: Condvar::new(),
+            kept: Mutex::new(VecDeque::new()),
+            on_stored,
+        });
+        Self { shared, threads: Arc::default() }
+    }
+
+    /// Encodes one batch and hands it to the spool, on this thread; false when none waits or too much is on its way to the disk.
+    pub fn step(&self) -> bool {
+        let next = self.shared.work.lock().next(1);
+        let is_some = next.is_some();
+        if let Some(closed) = next {
+            self.shared.work_on(closed);
+        }
+        is_some
+    }
+
+    /// Batches that wait to be encoded.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.work.lock().queue.len()
     }
 
     fn start_thread(&self, name: String, work: impl FnOnce(Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
@@ -231,14 +265,18 @@ impl Shared {
     /// Works whenever `least` batches wait.
     fn run(self: Arc<Self>, least: usize) {
         while let Some(closed) = self.next(least) {
-            if self.custody.lock().is_stalled() {
-                self.custody.lock().let_go(&Sources::of(self.inbox_id, &closed.parts));
-            } else {
-                self.encode(closed);
-            }
-            self.work.lock().busy -= 1;
-            self.changed.notify_all();
+            self.work_on(closed);
         }
+    }
+
+    fn work_on(self: &Arc<Self>, closed: Closed) {
+        if self.custody.lock().is_stalled() {
+            self.custody.lock().let_go(&Sources::of(self.inbox_id, &closed.parts));
+        } else {
+            self.encode(closed);
+        }
+        self.work.lock().busy -= 1;
+        self.changed.notify_all();
     }
 
     fn next(&self, least: usize) -> Option<Closed> {
@@ -247,11 +285,7 @@ impl Shared {
             if work.closed {
                 return None;
             }
-            if work.appending_bytes < APPENDING_BYTES
-                && work.queue.len() >= least
-                && let Some(closed) = work.queue.pop_front()
-            {
-                work.busy += 1;
+            if let Some(closed) = work.next(least) {
                 return Some(closed);
             }
             self.changed.wait(&mut work);

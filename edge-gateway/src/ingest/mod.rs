@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use segment_log::{AppendError, Committer};
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::compression::{self, Compression, Thrift};
 use crate::custody::{Custody, LogId, Request, Seen};
 use crate::encoder::EncoderPool;
@@ -117,6 +117,7 @@ struct Shared {
     thrift: Thrift,
     /// The inbox's bytes on disk, as of its last record.
     inbox_used_bytes: AtomicU64,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Shared {
@@ -129,6 +130,19 @@ impl Ingest {
     /// Takes requests of at most `max_request_bytes`; compresses them for the inbox as `thrift` says.
     #[must_use]
     pub fn new(custody: Arc<Mutex<Custody>>, inbox: Committer, encoders: EncoderPool, max_request_bytes: usize, thrift: Thrift) -> Self {
+        Self::on_clock(custody, inbox, encoders, max_request_bytes, thrift, Clock::System)
+    }
+
+    /// As [`Ingest::new`], with the time from `clock`.
+    #[must_use]
+    pub fn on_clock(
+        custody: Arc<Mutex<Custody>>,
+        inbox: Committer,
+        encoders: EncoderPool,
+        max_request_bytes: usize,
+        thrift: Thrift,
+        clock: Clock,
+    ) -> Self {
         let inbox_id = custody.lock().inbox();
         let inbox_used_bytes = AtomicU64::new(inbox.with(|log| log.bytes_on_disk()));
         let shared = Shared {
@@ -142,6 +156,7 @@ impl Ingest {
             disk_refuses: AtomicBool::new(false),
             thrift,
             inbox_used_bytes,
+            clock,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -227,7 +242,7 @@ impl Ingest {
                 Ok(seq) => {
                     shared.disk_refuses.store(false, Ordering::Relaxed);
                     shared.inbox_used_bytes.store(shared.inbox.with(|log| log.bytes_on_disk()), Ordering::Relaxed);
-                    let closed = shared.custody.lock().stored(clock::now(), seq, &request, body);
+                    let closed = shared.custody.lock().stored(shared.clock.now(), seq, &request, body);
                     shared.encoders.submit(closed);
                     Ok(())
                 }

@@ -35,6 +35,9 @@ impl Rejected {
     /// # Errors
     /// What the system says.
     pub fn keep(&self, id: BatchId, header: &[u8], payload: &[u8]) -> io::Result<bool> {
+        if self.budget_bytes == 0 {
+            return Ok(false);
+        }
         fs::create_dir_all(&self.dir)?;
         if self.used_bytes()? + header.len() as u64 + payload.len() as u64 > self.budget_bytes {
             return Ok(false);

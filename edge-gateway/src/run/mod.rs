@@ -11,6 +11,7 @@
 //! the spool is nearly full, and when a part of it has died ([`alive`]). The link's state is in `/ledger` and `tributary_edge_link_up`.
 
 mod alive;
+pub mod by_hand;
 mod figures;
 mod open;
 mod report;
@@ -39,7 +40,7 @@ use crate::link::{self, ConnectError, Link};
 use crate::receiver::{self, BoundListener, ListenError, Receiver};
 
 pub use figures::describe_metrics;
-pub use open::OpenLogError;
+pub use open::{Disk, Disks, OpenLogError};
 
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]

@@ -2,12 +2,13 @@
 //!
 //! A damaged record never keeps an edge from starting: it is counted, put aside, and told of in the log.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use federation_proto::identity::SpoolId;
 use parking_lot::Mutex;
-use segment_log::{Committer, CommitterOptions, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex};
+use segment_log::{Committer, CommitterOptions, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex, Store};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
 use tokio::sync::Notify;
@@ -16,7 +17,7 @@ use super::alive::Alive;
 use super::{Parts, RunError, SharedCustody};
 use crate::config::Config;
 use crate::custody::{Recovered, Settings, recover};
-use crate::encoder::EncoderPool;
+use crate::encoder::{EncoderPool, OnStored};
 use crate::ingest::Memory;
 use crate::link::{LinkStatus, Rejected, Shared};
 use crate::shipper::{Limits, LinkCap, Shipper};
@@ -37,7 +38,7 @@ pub enum OpenLogError {
         /// The directory.
         path: PathBuf,
         /// What the system said.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The log says why.
     #[error("{what}: {error}")]
@@ -73,8 +74,77 @@ pub(crate) struct Budgets {
     pub(crate) inbox_margin_bytes: u64,
 }
 
-/// Opens everything that lies on disk. Blocks.
+/// Where a log lies, and its index.
+pub struct Disk {
+    /// Its segments.
+    pub store: Arc<dyn Store>,
+    /// Its index.
+    pub index: Box<dyn Index>,
+}
+
+/// Where both logs of an edge lie.
+pub struct Disks {
+    /// The inbox.
+    pub inbox: Disk,
+    /// The spool.
+    pub spool: Disk,
+}
+
+impl Disks {
+    fn of(config: &Config) -> Result<Self, OpenLogError> {
+        let files = |name: &str| {
+            let path = config.data_dir.join(name);
+            let store = FileStore::new(&path).map_err(|error| OpenLogError::Dir { path, error })?;
+            Ok::<Arc<dyn Store>, OpenLogError>(Arc::new(store))
+        };
+        let spool_index = Box::new(SledIndex::new(config.data_dir.join("spool-index")));
+        Ok(Self {
+            spool: Disk { store: files("spool")?, index: spool_index },
+            inbox: Disk { store: files("inbox")?, index: Box::new(MemoryIndex::new()) },
+        })
+    }
+}
+
+/// What is started on the logs once they are open: threads, or hands.
+pub(super) trait Driver {
+    fn committer(&mut self, log: Log, options: CommitterOptions) -> Committer;
+    fn encoders(
+        &mut self,
+        custody: SharedCustody,
+        spool: Committer,
+        on_stored: OnStored,
+        alive: &dyn Fn() -> Alive,
+    ) -> io::Result<EncoderPool>;
+}
+
+/// Threads.
+struct Threads {
+    workers: usize,
+}
+
+impl Driver for Threads {
+    fn committer(&mut self, log: Log, options: CommitterOptions) -> Committer {
+        Committer::start(log, options)
+    }
+
+    fn encoders(
+        &mut self,
+        custody: SharedCustody,
+        spool: Committer,
+        on_stored: OnStored,
+        alive: &dyn Fn() -> Alive,
+    ) -> io::Result<EncoderPool> {
+        EncoderPool::start(self.workers, custody, spool, on_stored, alive)
+    }
+}
+
+/// Opens everything that lies on disk, and starts the threads that work on it. Blocks.
 pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
+    open_on(config, Disks::of(config)?, &mut Threads { workers: config.workers })
+}
+
+/// Opens an edge's logs on these disks.
+pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) -> Result<Parts, RunError> {
     let most = |body: u64| u32::try_from(2 * body + META_BYTES).unwrap_or(u32::MAX);
     let inbox_options = Options {
         segment_bytes: config.inbox.segment_bytes,
@@ -88,10 +158,8 @@ pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
         max_record_bytes: most(config.batch.raw_bytes.max(config.receive.max_request_bytes as u64)),
         ..Options::default()
     };
-    let spool_dir = config.data_dir.join("spool");
-    let index = Box::new(SledIndex::new(config.data_dir.join("spool-index")));
-    let (mut spool, spool_found) = open_log("spool", &spool_dir, index, spool_options)?;
-    let (inbox, inbox_found) = open_log("inbox", &config.data_dir.join("inbox"), Box::new(MemoryIndex::new()), inbox_options)?;
+    let (mut spool, spool_found) = open_log("spool", disks.spool, spool_options)?;
+    let (inbox, inbox_found) = open_log("inbox", disks.inbox, inbox_options)?;
     let settings = Settings { batch: config.batch, recent: config.inbox.recent, identities: config.identities.clone() };
     let Recovered { custody, items, bad_batches, unread, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
     for seq in bad_batches {
@@ -110,14 +178,19 @@ pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
     for item in items {
         shipper.add(item);
     }
-    start(config, Arc::new(Mutex::new(custody)), inbox, spool, shipper)
+    start(config, Arc::new(Mutex::new(custody)), (inbox, spool), shipper, driver)
 }
 
-fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shipper: Shipper) -> Result<Parts, RunError> {
+fn start(
+    config: &Config,
+    custody: SharedCustody,
+    (inbox, spool): (Log, Log),
+    shipper: Shipper,
+    driver: &mut dyn Driver,
+) -> Result<Parts, RunError> {
     let spool_id = SpoolId(spool.id());
-    let committer = |log, name: &str, max_wait| {
-        let options = CommitterOptions { max_wait, name: name.to_owned(), ..CommitterOptions::default() };
-        Committer::start(log, options)
+    let mut committer = |log, name: &str, max_wait| {
+        driver.committer(log, CommitterOptions { max_wait, name: name.to_owned(), ..CommitterOptions::default() })
     };
     let spool = committer(spool, "edge-spool", std::time::Duration::ZERO);
     let inbox = Inbox { committer: committer(inbox, "edge-inbox", config.inbox.commit_wait) };
@@ -138,7 +211,7 @@ fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shippe
     });
     let (readiness, closing) = (Readiness::new(), Shutdown::new());
     let alive = || Alive::new(&readiness, "encoders", &closing);
-    let encoders = EncoderPool::start(config.workers, custody, spool, on_stored, alive).map_err(RunError::Threads)?;
+    let encoders = driver.encoders(custody, spool, on_stored, &alive).map_err(RunError::Threads)?;
     let budgets = Budgets {
         inbox_bytes: config.inbox.budget_bytes,
         inbox_segment_bytes: config.inbox.segment_bytes,
@@ -150,9 +223,8 @@ fn start(config: &Config, custody: SharedCustody, inbox: Log, spool: Log, shippe
     Ok(Parts { link, inbox, encoders, memory, readiness, budgets, closing })
 }
 
-fn open_log(what: &'static str, dir: &Path, index: Box<dyn Index>, options: Options) -> Result<(Log, Recovery), OpenLogError> {
-    let store = FileStore::new(dir).map_err(|error| OpenLogError::Dir { path: dir.to_owned(), error })?;
-    let (log, found) = Log::open(Arc::new(store), index, options).map_err(|error| OpenLogError::Log { what, error })?;
+fn open_log(what: &'static str, disk: Disk, options: Options) -> Result<(Log, Recovery), OpenLogError> {
+    let (log, found) = Log::open(disk.store, disk.index, options).map_err(|error| OpenLogError::Log { what, error })?;
     if let Some(why) = &found.index_rebuilt {
         tracing::warn!(log = what, why, "index rebuilt from the segments");
     }

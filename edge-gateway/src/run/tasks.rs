@@ -69,34 +69,76 @@ async fn read_backlog(parts: Arc<Parts>, working: Shutdown) {
 
 /// Reads one entry back, with memory claimed as for a request.
 async fn read_one(parts: &Arc<Parts>, seq: Seq, rows: Rows) {
-    let custody = &parts.link.custody;
-    let inbox = parts.inbox.committer.clone();
-    let meta = inbox.with(|log| log.read_meta(seq));
-    let entry = match meta.map(|meta| Entry::decode(&meta)) {
-        Ok(Ok(entry)) => entry,
-        Err(ReadError::Io { source, .. }) => {
-            tracing::error!(entry = %seq, error = %source, "inbox: cannot read now");
-            custody.lock().not_read(seq, rows);
-            return tokio::time::sleep(CHECKPOINT_EVERY).await;
+    let read_at = match parts.look_at(seq) {
+        Ok(entry) => {
+            let Ok(claim) = parts.memory.claim_patiently(entry.body_len as usize).await else {
+                return unreadable(parts, seq, &rows, Some(&entry));
+            };
+            let (inbox, for_read) = (parts.inbox.committer.clone(), entry.clone());
+            let read = tokio::task::spawn_blocking(move || open(&inbox, seq, &for_read)).await;
+            parts.was_read(clock::now(), (seq, rows), &entry, read.unwrap_or(Err(Unreadable::Ever)).map(|body| claim.hold(body)))
         }
-        Ok(Err(_)) | Err(_) => return unreadable(parts, seq, &rows, None),
+        Err(error) => parts.not_looked_at((seq, rows), error),
     };
-    let Ok(claim) = parts.memory.claim_patiently(entry.body_len as usize).await else {
-        return unreadable(parts, seq, &rows, Some(&entry));
-    };
-    let for_read = entry.clone();
-    let read = tokio::task::spawn_blocking(move || open(&inbox, seq, &for_read)).await;
-    match read {
-        Ok(Ok(body)) => {
-            let closed = custody.lock().read_back(clock::now(), seq, rows, &entry, &claim.hold(body));
-            parts.encoders.submit(closed);
+    if !read_at {
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
+    }
+}
+
+impl Parts {
+    /// What the inbox says of an entry.
+    fn look_at(&self, seq: Seq) -> Result<Entry, Unreadable> {
+        match self.inbox.committer.with(|log| log.read_meta(seq)).map(|meta| Entry::decode(&meta)) {
+            Ok(Ok(entry)) => Ok(entry),
+            Err(ReadError::Io { source, .. }) => Err(Unreadable::Now(source)),
+            Ok(Err(_)) | Err(_) => Err(Unreadable::Ever),
         }
-        Ok(Err(Unreadable::Now(error))) => {
-            tracing::error!(entry = %seq, %error, "inbox: cannot read now");
-            custody.lock().not_read(seq, rows);
-            tokio::time::sleep(CHECKPOINT_EVERY).await;
+    }
+
+    /// It says nothing, now or ever. False: later.
+    fn not_looked_at(&self, (seq, rows): (Seq, Rows), error: Unreadable) -> bool {
+        match error {
+            Unreadable::Now(error) => self.not_now(seq, rows, &error),
+            Unreadable::Ever => {
+                unreadable(self, seq, &rows, None);
+                true
+            }
         }
-        Ok(Err(Unreadable::Ever)) | Err(_) => unreadable(parts, seq, &rows, Some(&entry)),
+    }
+
+    /// The entry was read, or not. False: later.
+    fn was_read(&self, now: Instant, (seq, rows): (Seq, Rows), entry: &Entry, read: Result<Bytes, Unreadable>) -> bool {
+        match read {
+            Ok(body) => {
+                let closed = self.link.custody.lock().read_back(now, seq, rows, entry, &body);
+                self.encoders.submit(closed);
+                true
+            }
+            Err(Unreadable::Now(error)) => self.not_now(seq, rows, &error),
+            Err(Unreadable::Ever) => {
+                unreadable(self, seq, &rows, Some(entry));
+                true
+            }
+        }
+    }
+
+    fn not_now(&self, seq: Seq, rows: Rows, error: &std::io::Error) -> bool {
+        tracing::error!(entry = %seq, %error, "inbox: cannot read now");
+        self.link.custody.lock().not_read(seq, rows);
+        false
+    }
+
+    /// Reads the oldest entry of the backlog on this thread; false when there is none, or none now.
+    pub(super) fn read_backlog(&self, now: Instant) -> bool {
+        let next = self.link.custody.lock().next_backlog();
+        let Some((seq, rows)) = next else { return false };
+        match self.look_at(seq) {
+            Ok(entry) => {
+                let read = open(&self.inbox.committer, seq, &entry);
+                self.was_read(now, (seq, rows), &entry, read)
+            }
+            Err(error) => self.not_looked_at((seq, rows), error),
+        }
     }
 }
 
@@ -136,7 +178,7 @@ pub(super) fn checkpoint(custody: &Mutex<Custody>, spool: &Committer, inbox: &Co
 async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
     let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut trim = Trim { acked: 0, last: clock::now() };
+    let mut trim = Trim::new(clock::now());
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -144,7 +186,7 @@ async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
         }
         let (worker, disk_refuses) = (Arc::clone(&parts), ingest.disk_refuses());
         let done = tokio::task::spawn_blocking(move || {
-            worker.take_checkpoints(&mut trim);
+            worker.take_checkpoints(clock::now(), &mut trim);
             // Before a stalled spool is tried again: one whose disk fails would always look well right after.
             worker.say_how_it_is(disk_refuses);
             worker.resume();
@@ -158,13 +200,19 @@ async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
 }
 
 /// When the inbox was last trimmed, and entries acked in it since.
-struct Trim {
+pub(super) struct Trim {
     acked: usize,
     last: Instant,
 }
 
+impl Trim {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { acked: 0, last: now }
+    }
+}
+
 impl Parts {
-    fn take_checkpoints(&self, trim: &mut Trim) {
+    pub(super) fn take_checkpoints(&self, now: Instant, trim: &mut Trim) {
         let (custody, spool, inbox) = (&self.link.custody, &self.link.spool, &self.inbox.committer);
         if custody.lock().has_changed() {
             match checkpoint_spool(custody, spool, inbox) {
@@ -177,7 +225,6 @@ impl Parts {
         }
         let to_be_had = inbox.with(|log| log.bytes_on_disk().saturating_sub(log.pending_bytes()));
         let worth_it = to_be_had >= TRIM_SEGMENTS * self.budgets.inbox_segment_bytes;
-        let now = clock::now();
         if trim.acked == 0 || !(worth_it || now - trim.last >= TRIM_EVERY) {
             return;
         }
@@ -188,7 +235,7 @@ impl Parts {
     }
 
     /// A spool that took nothing is tried again when it has room for a batch.
-    fn resume(&self) {
+    pub(super) fn resume(&self) {
         let used = self.link.spool.with(|log| log.bytes_on_disk());
         let mut custody = self.link.custody.lock();
         if custody.is_stalled() && used + self.budgets.spool_margin_bytes <= self.budgets.spool_bytes {

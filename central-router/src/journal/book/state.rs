@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use federation_proto::identity::Seq;
 use federation_proto::ledger::Ledger;
 use prost::Message;
+use segment_log::mutation::{self, Mutation};
 
 use super::{Book, Duplicates, Recent, TierBook};
 use crate::dedup::{Bounds, Dedup};
@@ -57,7 +58,7 @@ impl Book {
         if stored.version != VERSION {
             return Err(InvalidBook(format!("version {}: expected {VERSION}", stored.version)));
         }
-        let dedup = if stored.dedup.is_empty() {
+        let dedup = if stored.dedup.is_empty() || mutation::is(Mutation::DedupForgottenOnRestart) {
             Dedup::new(Bounds::default())
         } else {
             Dedup::decode(&stored.dedup, Bounds::default()).map_err(|e| InvalidBook(e.to_string()))?.0

@@ -1,3 +1,5 @@
+use std::ops::RangeInclusive;
+
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::Signal;
 use federation_proto::ledger::Reason;
@@ -12,7 +14,7 @@ use super::*;
 use crate::journal::JournalOptions;
 use crate::journal::book::UnitLimits;
 use crate::testing::{batch_id, encoded, header, origin};
-use crate::tier::Unit;
+use crate::tier::{Pace, Unfinished};
 
 const PACE: Pace = Pace { interval: Duration::from_secs(5), limits: UnitLimits { rows: 100, raw_bytes: 1000 } };
 

@@ -1,0 +1,131 @@
+//! An edge without threads, sockets and clocks, for a simulation: the same logs, account, batcher, encoders and shipper, on any disks, and
+//! each step done when it is told to. What a router says goes to [`ByHand::link`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use segment_log::{CheckpointError, Committer, CommitterOptions, Hand, Log};
+
+use super::alive::Alive;
+use super::open::{self, Disks, Driver};
+use super::tasks::{self, Trim};
+use super::{Parts, RunError, SharedCustody};
+use crate::clock::Clock;
+use crate::compression::Thrift;
+use crate::config::Config;
+use crate::encoder::{EncoderPool, OnStored};
+use crate::ingest::Ingest;
+use crate::link;
+
+/// The edge. Dropped, it is gone as after a kill: what waits for a disk is not written.
+pub struct ByHand {
+    ingest: Ingest,
+    parts: Parts,
+    /// Does the inbox's rounds.
+    pub inbox: Hand,
+    /// Does the spool's rounds.
+    pub spool: Hand,
+    trim: Trim,
+}
+
+#[derive(Default)]
+struct Hands(Vec<Hand>);
+
+impl Driver for Hands {
+    fn committer(&mut self, log: Log, options: CommitterOptions) -> Committer {
+        let (committer, hand) = Committer::by_hand(log, &options);
+        self.0.push(hand);
+        committer
+    }
+
+    fn encoders(
+        &mut self,
+        custody: SharedCustody,
+        spool: Committer,
+        on_stored: OnStored,
+        _: &dyn Fn() -> Alive,
+    ) -> io::Result<EncoderPool> {
+        Ok(EncoderPool::by_hand(custody, spool, on_stored))
+    }
+}
+
+impl ByHand {
+    /// Opens an edge on these disks.
+    ///
+    /// # Errors
+    /// [`RunError::Log`]: what the disks say.
+    pub fn open(config: &Config, disks: Disks, clock: Clock) -> Result<Self, RunError> {
+        let mut hands = Hands::default();
+        let parts = open::open_on(config, disks, &mut hands)?;
+        let (Some(inbox), Some(spool)) = (hands.0.pop(), hands.0.pop()) else {
+            return Err(RunError::Threads(io::Error::other("no hands")));
+        };
+        let (custody, encoders) = (Arc::clone(&parts.link.custody), parts.encoders.clone());
+        let trim = Trim::new(clock.now());
+        let thrift = Thrift::new(config.inbox.budget_bytes);
+        let ingest = Ingest::on_clock(custody, parts.inbox.committer.clone(), encoders, config.receive.max_request_bytes, thrift, clock);
+        Ok(Self { ingest, parts, inbox, spool, trim })
+    }
+
+    /// The way in.
+    #[must_use]
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// What the link works on.
+    #[must_use]
+    pub fn link(&self) -> &Arc<link::Shared> {
+        &self.parts.link
+    }
+
+    /// The inbox.
+    #[must_use]
+    pub fn inbox_log(&self) -> &Committer {
+        &self.parts.inbox.committer
+    }
+
+    /// Batches that wait to be encoded.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.parts.encoders.waiting()
+    }
+
+    /// Encodes one batch; false when none waits.
+    pub fn encode(&self) -> bool {
+        self.parts.encoders.step()
+    }
+
+    /// Closes batches whose time has come.
+    pub fn close_by_age(&self, now: Instant) {
+        let closed = self.parts.link.custody.lock().due(now);
+        self.parts.encoders.submit(closed);
+    }
+
+    /// Reads the oldest entry of the backlog; false when there is none, or none now.
+    pub fn read_backlog(&self, now: Instant) -> bool {
+        self.parts.read_backlog(now)
+    }
+
+    /// What happens once a second: checkpoints, and a stalled spool is tried again.
+    pub fn maintain(&mut self, now: Instant) {
+        self.parts.take_checkpoints(now, &mut self.trim);
+        self.parts.resume();
+    }
+
+    /// A drain: everything to disk, and the last checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: the next start reads more of the logs.
+    pub fn close(self) -> Result<(), CheckpointError> {
+        self.ingest.drain();
+        self.inbox.step();
+        let closed = self.parts.link.custody.lock().drain();
+        self.parts.encoders.submit(closed);
+        while self.encode() {}
+        self.parts.inbox.committer.close();
+        self.parts.link.spool.close();
+        tasks::checkpoint(&self.parts.link.custody, &self.parts.link.spool, &self.parts.inbox.committer)
+    }
+}
