@@ -27,7 +27,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use client::ClientFiles;
 pub use listener::ListenerTls;
-pub use spiffe::{InvalidSpiffeId, SpiffeId, SpiffeKind, spiffe_id_of, valid_until};
+pub use spiffe::{InvalidSpiffeId, SpiffeId, SpiffeKind, expires_at, spiffe_id_of};
 
 /// The largest PEM file that is read.
 pub const MAX_PEM_BYTES: u64 = 1 << 20;

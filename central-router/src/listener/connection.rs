@@ -259,7 +259,7 @@ impl Link {
             }
             // Both live as long as this connection: their changes do not end.
             tokio::select! {
-                () = tokio::time::sleep(chain.lasts(now).min(RECHECK)) => {}
+                () = tokio::time::sleep(chain.lasts(now).map_or(RECHECK, |left| left.min(RECHECK))) => {}
                 _ = list.changed() => {}
                 _ = trust.changed() => {}
             }

@@ -14,7 +14,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use service::tls::{SpiffeKind, TlsFiles, spiffe_id_of};
+use service::tls::{SpiffeKind, TlsFiles, expires_at, spiffe_id_of};
 use tokio::sync::watch;
 
 use super::ListenError;
@@ -24,8 +24,6 @@ use crate::watched::{Refresh, Watched};
 
 /// QUIC's error codes for TLS alerts begin here (RFC 9001, section 4.8).
 const FIRST_ALERT: u64 = 0x100;
-/// Seconds since 1970 beyond which a date is as good as for ever: the system's clock can still say them.
-const FAR: u64 = 1 << 40;
 
 /// See the module.
 pub struct Trust {
@@ -41,8 +39,8 @@ struct Loaded {
 /// A peer's certificates: its own, then its intermediates.
 pub(super) struct Chain {
     certificates: Vec<CertificateDer<'static>>,
-    /// When the first of them has expired: a certificate's dates are whole seconds, both included.
-    expired: SystemTime,
+    /// When each of them expires, the first first.
+    expiries: Vec<SystemTime>,
 }
 
 impl Trust {
@@ -99,14 +97,10 @@ impl Chain {
     }
 
     fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Violation> {
-        let mut expires = i64::MAX;
-        for certificate in &certificates {
-            let parsed = x509_parser::parse_x509_certificate(certificate);
-            let (_, parsed) = parsed.map_err(|error| unknown("no_identity", error.to_string()))?;
-            expires = expires.min(parsed.validity().not_after.timestamp());
-        }
-        let expired = UNIX_EPOCH + Duration::from_secs(u64::try_from(expires).map_or(0, |last| last.saturating_add(1)).min(FAR));
-        Ok(Self { certificates, expired })
+        let expiries = certificates.iter().map(|certificate| expires_at(certificate)).collect::<Result<Vec<_>, _>>();
+        let mut expiries = expiries.map_err(|error| unknown("no_identity", error.to_string()))?;
+        expiries.sort_unstable();
+        Ok(Self { certificates, expiries })
     }
 
     /// The edge that it names.
@@ -119,9 +113,10 @@ impl Chain {
         EdgeName::new(spiffe.name()).map_err(|error| unknown("edge_name", error.to_string()))
     }
 
-    /// How long it is still good for.
-    pub(super) fn lasts(&self, now: SystemTime) -> Duration {
-        self.expired.duration_since(now).unwrap_or_default()
+    /// How long until the next of its certificates expires; `None` when all have. One that has may be one that nothing depends on, such as
+    /// an authority that was replaced and is still sent along.
+    pub(super) fn lasts(&self, now: SystemTime) -> Option<Duration> {
+        self.expiries.iter().find_map(|expiry| expiry.duration_since(now).ok().filter(|left| !left.is_zero()))
     }
 }
 
@@ -189,12 +184,12 @@ mod tests {
             .unwrap();
         let chain = chain(&edge);
         assert_eq!(chain.edge().unwrap().as_str(), "eu");
-        let (end, second) = (chain.expired, Duration::from_secs(1));
+        let (end, second) = (chain.expiries[0], Duration::from_secs(1));
         let days = |days: u64| Duration::from_secs(86_400 * days);
         let reason = |at| trust.judge(at, &chain).err().map(|violation| violation.reason);
         assert_eq!(reason(end - second), None);
         assert_eq!(reason(end), Some("expired"));
-        assert_eq!((chain.lasts(end - second), chain.lasts(end + second)), (second, Duration::ZERO));
+        assert_eq!((chain.lasts(end - second), chain.lasts(end), chain.lasts(end + second)), (Some(second), None, None));
         assert_eq!(reason(end - days(13)), Some("not_yet_valid"));
         assert_eq!(trust.refresh(), Refresh::Same);
         site(dir.path(), true);
@@ -203,5 +198,20 @@ mod tests {
         std::fs::write(dir.path().join("ca.pem"), "nothing").unwrap();
         assert!(matches!(trust.refresh(), Refresh::Kept(why) if why.contains("ca.pem")));
         assert_eq!(reason(end - second), Some("foreign"), "what was read before stays in force");
+    }
+
+    /// A certificate that has expired and that nothing depends on does not make the chain one to look at again and again without a pause:
+    /// the next that expires counts.
+    #[test]
+    fn an_expired_certificate_beside_the_chain_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let second = Duration::from_secs(1);
+        let mut chain = chain(&site(dir.path(), false));
+        let end = chain.expiries[0];
+        chain.expiries.insert(0, end - 9 * second);
+        assert_eq!(chain.lasts(end - 10 * second), Some(second));
+        for left in [9, 5, 1] {
+            assert_eq!(chain.lasts(end - left * second), Some(left * second));
+        }
     }
 }

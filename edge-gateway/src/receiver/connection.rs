@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use service::shutdown::Shutdown;
-use service::tls::{spiffe_id_of, valid_until};
+use service::tls::{expires_at, spiffe_id_of};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -89,7 +89,7 @@ impl Door {
 
     fn sender(&self, stream: &TlsStream<TcpStream>) -> io::Result<Sender> {
         let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Ok(Sender::default()) };
-        let until = valid_until(certificate).map_err(io::Error::other)?;
+        let until = expires_at(certificate).map_err(io::Error::other)?;
         let owner = spiffe_id_of(certificate).inspect_err(|error| tracing::debug!(%error, "receiver: a certificate without an identity"));
         let certified = owner.ok().and_then(|owner| self.receiver.identities.certified(&owner).cloned());
         let valid_for = until.duration_since(clock::wall()).map_err(|_| io::Error::other("the certificate has just expired"))?;

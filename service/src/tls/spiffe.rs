@@ -157,15 +157,17 @@ pub fn spiffe_id_of(cert_der: &[u8]) -> Result<SpiffeId, TlsError> {
     owner(cert_der).map_err(|problem| TlsError::Identity { problem })
 }
 
-/// Until when a certificate (DER) is valid.
+/// The moment from which a certificate (DER) is expired: its dates are whole seconds, the last included. At most about the year 36,000.
 ///
 /// # Errors
 /// If it is not a certificate.
-pub fn valid_until(cert_der: &[u8]) -> Result<SystemTime, TlsError> {
+pub fn expires_at(cert_der: &[u8]) -> Result<SystemTime, TlsError> {
+    /// As good as for ever, and a time that the system's clock can say.
+    const FAR: u64 = 1 << 40;
     let (_, certificate) = X509Certificate::from_der(cert_der)
         .map_err(|error| TlsError::Identity { problem: format!("not an X.509 certificate: {error}") })?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).map_or(0, |last| last.saturating_add(1));
+    Ok(UNIX_EPOCH + Duration::from_secs(seconds.min(FAR)))
 }
 
 fn owner(cert_der: &[u8]) -> Result<SpiffeId, String> {

@@ -333,7 +333,7 @@ proptest! {
     }
 }
 
-/// The end of a certificate is told as it was issued.
+/// The end of a certificate is told as it was issued: after its last second.
 #[test]
 fn a_certificate_says_until_when() {
     let ca = Ca::new();
@@ -341,9 +341,9 @@ fn a_certificate_says_until_when() {
     params.not_after = date_time_ymd(2031, 5, 1);
     let files = ca.issue("edge", &params);
     let chain = certificates(&files.cert, ISSUE).expect("a certificate");
-    let until = valid_until(&chain[0]).expect("valid").duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    assert_eq!(until.as_secs(), 1_935_360_000);
-    assert!(valid_until(b"nonsense").is_err());
+    let until = expires_at(&chain[0]).expect("valid").duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    assert_eq!(until.as_secs(), 1_935_360_001);
+    assert!(expires_at(b"nonsense").is_err());
 }
 
 /// A listener asks for a certificate if it has a CA for them, and then believes none of another.
