@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use federation_proto::identity::Seq;
+use service::supervise;
 
 use crate::listener::Shared;
 use crate::tier::stall::Stall;
@@ -109,7 +110,11 @@ async fn keep_state(shared: &Shared, kept: Kept) -> Kept {
             shared.readiness.set("journal", Err(&error.to_string()));
             kept
         }
-        Err(_) => kept,
+        joined @ Err(_) => {
+            supervise::count_joined("checkpoint", joined);
+            shared.readiness.set("journal", Err("its state could not be kept: the step panicked, the log says how; it is tried again"));
+            kept
+        }
     }
 }
 

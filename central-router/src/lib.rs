@@ -10,7 +10,7 @@
 //! | [`tier`] | Destinations: the registry, the consumer loop, and [`tier::local`] |
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
 //! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
-//! | [`watched`], [`supervise`] | Files that are read again when they change; tasks that are missed when they end |
+//! | [`watched`] | Files that are read again when they change |
 //! | [`tail`], [`roster`], [`operator`] | What is journalled, live; which edges there are; who may ask as the operator |
 //! | [`run`](mod@run) | All of it together |
 //!
@@ -36,7 +36,6 @@ pub mod roster;
 pub mod run;
 pub mod session;
 pub mod sql;
-pub mod supervise;
 pub mod tail;
 #[cfg(test)]
 mod testing;

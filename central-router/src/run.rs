@@ -12,6 +12,7 @@ use service::admin::{Admin, AdminError, Readiness};
 use service::config::ConfigError;
 use service::observe::install_metrics;
 use service::shutdown::Shutdown;
+use service::supervise::watch_over;
 use tokio::task::JoinSet;
 
 use crate::admission::Admission;
@@ -24,7 +25,6 @@ use crate::quarantine::Quarantine;
 use crate::roster;
 use crate::session::Limits;
 use crate::sql::tokens::Secret;
-use crate::supervise::{self, watch_over};
 use crate::tail::{self, Desk};
 use crate::tier::TierOpenError;
 use crate::tier::consumer::{self, Consumer};
@@ -188,7 +188,6 @@ pub fn describe_metrics() {
     consumer::describe_metrics();
     crate::journal::describe_metrics();
     housekeeping::describe_metrics();
-    supervise::describe_metrics();
     crate::tier::local::describe_metrics();
     crate::tier::otlp::describe_metrics();
     crate::sql::describe_metrics();

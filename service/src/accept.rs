@@ -1,4 +1,5 @@
-//! The accept loop of every TCP listener: a bounded number of connections, each a task of its own, ended with grace.
+//! An accept loop: a bounded number of connections, each a task of its own, ended with grace. The edge's receivers have another, in
+//! which connections claim memory and need not be TCP.
 //!
 //! Beyond the bound new connections wait in the kernel's queue. An accept that fails (mostly: no free file descriptor) is tried
 //! again after [`ACCEPT_PAUSE`]; it never ends the listener.
@@ -11,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::shutdown::Shutdown;
+use crate::supervise;
 
 /// How long to wait after the kernel refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +46,9 @@ where
             }
             None => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            supervise::count_joined(listener_name, ended);
+        }
     }
     connections
 }

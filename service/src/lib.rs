@@ -9,6 +9,7 @@
 //! | [`accept`] | How many connections at a time? |
 //! | [`shutdown`] | When do I stop, and how long may I take? |
 //! | [`observe`] | Where do logs and metrics go? |
+//! | [`supervise`] | Who notices a panic? |
 //! | [`terminal`] | How do commands print what a person reads? |
 //!
 //! A `main.rs` is then short:
@@ -43,6 +44,7 @@ pub mod config;
 mod exit;
 pub mod observe;
 pub mod shutdown;
+pub mod supervise;
 pub mod terminal;
 pub mod tls;
 
@@ -52,4 +54,5 @@ pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, exit_code};
 pub fn describe_metrics() {
     admin::describe_metrics();
     observe::describe_metrics();
+    supervise::describe_metrics();
 }

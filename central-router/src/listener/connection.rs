@@ -10,6 +10,7 @@ use federation_proto::identity::EdgeName;
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use service::shutdown::Shutdown;
+use service::supervise::{self, survive};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ use super::outbox::{Outbox, Unread};
 use super::trust::Chain;
 use super::{Shared, batch};
 use crate::session::{Desk, Session, Verdict, Violation, charge};
-use crate::supervise::{self, Panicked, survive};
 
 /// A certificate's date is waited for no longer than this at a time: the wall clock may be set.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -236,8 +236,8 @@ impl Link {
                 Some(done) = tasks.join_next() => match done {
                     Ok(Ok(())) => {}
                     Ok(Err(violation)) => return violation.into(),
-                    Err(error) => {
-                        supervise::count("batch", &Panicked(error.to_string()));
+                    joined @ Err(_) => {
+                        supervise::count_joined("batch", joined);
                         return failed().into();
                     }
                 },

@@ -24,6 +24,7 @@ use federation_proto::frame::CloseCode;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
+use service::supervise;
 use service::tls::TlsError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,7 +34,6 @@ use crate::admission::Admission;
 use crate::edges::AllowList;
 use crate::journal::Journal;
 use crate::session::{Limits, Violation};
-use crate::supervise::{self, Panicked};
 
 pub use connected::{Connected, EdgeView, Past, Received, SpoolView};
 pub use trust::Trust;
@@ -142,11 +142,7 @@ impl Listener {
         loop {
             tokio::select! {
                 () = shutdown.requested() => break,
-                Some(ended) = tasks.join_next() => {
-                    if let Err(error) = ended {
-                        supervise::count("handshake", &Panicked(error.to_string()));
-                    }
-                }
+                Some(ended) = tasks.join_next() => supervise::count_joined("handshake", ended),
                 // The trust lives as long as this: its changes do not end.
                 _ = trust.changed() => self.endpoint.set_server_config(Some(server(&self.shared))),
                 incoming = self.endpoint.accept() => {
@@ -267,5 +263,5 @@ pub fn describe_metrics() {
     describe_counter!("tributary_router_batch_bytes_total", Unit::Bytes, "Payload bytes journalled");
     describe_counter!("tributary_router_batch_rows_total", Unit::Count, "Rows journalled, by signal");
     describe_histogram!("tributary_router_journal_seconds", Unit::Seconds, "Time from a whole payload to its durable record");
-    describe_gauge!("tributary_router_connections", Unit::Count, "Edges connected");
+    describe_gauge!("tributary_router_connections", Unit::Count, "Connections of edges");
 }

@@ -15,6 +15,7 @@ use federation_proto::identity::Seq;
 use federation_proto::ledger::{Ledger, TierTerms};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
+use service::supervise::{self, survive};
 
 pub use self::course::{Act, Backoff, Course, Due, Pacer};
 use super::load::{Cut, Loaded, load};
@@ -22,7 +23,6 @@ use super::{Delivered, Tier, Unit, Write};
 use crate::journal::Journal;
 use crate::journal::book::Plan;
 use crate::quarantine::Quarantine;
-use crate::supervise::{self, survive};
 
 /// Panics of the tier while it writes one unit, after which the unit is put aside.
 pub const MAX_PANICS: u32 = 3;

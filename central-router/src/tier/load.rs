@@ -9,6 +9,7 @@ use federation_proto::codec::{DecodeError, DecodeLimits, Decoder};
 use federation_proto::header::BatchHeader;
 use federation_proto::ledger::{Ledger, Reason, TierTerms};
 use segment_log::ReadError;
+use service::supervise;
 
 use super::{Unit, UnitBatch};
 use crate::journal::Journal;
@@ -77,7 +78,10 @@ pub fn load(journal: &Journal, quarantine: &Quarantine, plan: &Plan, cut: Cut) -
 
 /// A panic costs the batch that it met, as any other fault of it would: it must not stop the tier, now or after a restart.
 pub(crate) fn survive<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
+    supervise::survive_now(decode).unwrap_or_else(|panic| {
+        supervise::count("decode", &panic);
+        Err(format!("the decoder {panic}"))
+    })
 }
 
 /// The batch, and whether it takes more memory than its header makes likely.

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use federation_proto::identity::{Signal, TenantId};
+use federation_proto::otlp::{grpc_path, http_path};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use service::supervise;
 
 use super::connection::{Door, Sender};
 use super::http::Form;
@@ -49,8 +51,8 @@ impl Exchange {
         let (is_http1, expects) = (head.version < Version::HTTP_2, head.headers.contains_key(EXPECT));
         let signal = signal(speech, self.door.protocol, &head);
         let outcome = match (&signal, speech) {
-            (Ok(signal), Speech::Grpc) => grpc::export(self, *signal, head, &mut incoming).await,
-            (Ok(signal), Speech::Http(form)) => otlp_http::export(self, *signal, form, head, &mut incoming).await,
+            (Ok(signal), Speech::Grpc) => answered(grpc::export(self, *signal, head, &mut incoming)).await,
+            (Ok(signal), Speech::Http(form)) => answered(otlp_http::export(self, *signal, form, head, &mut incoming)).await,
             (Err(refusal), _) => Err(refusal.clone()),
         };
         count(if speech == Speech::Grpc { "grpc" } else { "http" }, signal.ok(), &outcome);
@@ -78,14 +80,22 @@ impl Exchange {
     }
 }
 
+/// A panic costs the request that it met, and is an answer too: nothing of it was said OK to, so its sender is to send it again.
+async fn answered(export: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+    supervise::survive(export).await.unwrap_or_else(|panic| {
+        supervise::count("request", &panic);
+        Err(Refusal::Unavailable("the edge failed at this request, its log says how"))
+    })
+}
+
 /// The signal that a request brings, if this listener takes it at all.
 fn signal(speech: Speech, protocol: Protocol, head: &Parts) -> Result<Signal, Refusal> {
     let unsupported = |message: &str| Err(Refusal::Unsupported(message.to_owned()));
     let path = match (speech, protocol) {
         (Speech::Grpc, Protocol::Http) => return unsupported("this listener speaks OTLP/HTTP; OTLP/gRPC has another (receive.grpc)"),
         (Speech::Http(_), Protocol::Grpc) => return unsupported("this listener speaks OTLP/gRPC; OTLP/HTTP has another (receive.http)"),
-        (Speech::Grpc, _) => grpc::path,
-        (Speech::Http(_), _) => otlp_http::path,
+        (Speech::Grpc, _) => grpc_path,
+        (Speech::Http(_), _) => http_path,
     };
     let known = [Signal::Traces, Signal::Logs, Signal::Metrics].into_iter().find(|signal| path(*signal) == head.uri.path());
     let signal = known.ok_or_else(|| Refusal::NotFound(path(Signal::Traces)))?;
@@ -122,5 +132,23 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request at which the edge panics is answered, retryably, and ends neither its connection nor what else is on it.
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let failed = answered(async {
+            tokio::task::yield_now().await;
+            panic!("a bug")
+        });
+        let refusal = failed.await.unwrap_err();
+        assert!(status::retry_after(&refusal).is_some(), "{refusal}");
+        assert_eq!(answered(async { Ok(()) }).await, Ok(()));
+        assert_eq!(answered(async { Err(Refusal::NotPost) }).await, Err(Refusal::NotPost));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::shutdown::Shutdown;
+use service::supervise;
 use tokio::task::JoinSet;
 
 use super::Receiver;
@@ -16,6 +17,8 @@ use super::room::{Place, Room};
 use super::wire::Wire;
 use crate::shipper::Jitter;
 
+/// What a panic of a connection is counted as.
+const CONNECTION: &str = "sender_connection";
 /// How long to wait after the kernel refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,10 +44,14 @@ pub(super) async fn serve(listener: BoundListener, receiver: Receiver, room: Roo
             }
             None => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            supervise::count_joined(CONNECTION, ended);
+        }
     }
     drop(socket);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        supervise::count_joined(CONNECTION, ended);
+    }
 }
 
 /// One more in the gauge, while it lives.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use federation_proto::ledger::{Ledger, Reason, TierTerms};
 use segment_log::mutation::{self, Mutation};
+use service::supervise::Panicked;
 
 use super::MAX_PANICS;
 use crate::journal::book::{Book, Plan, Planned};
-use crate::supervise::Panicked;
 use crate::tier::load::{Cut, Loaded};
 use crate::tier::{Delivered, Pace, Unfinished, Unit, Write};
 

@@ -19,7 +19,6 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ use parquet::basic::ZstdLevel;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, Invalid, Span};
+use service::supervise;
 use tokio::task::JoinError;
 
 use self::disk::{Disk, DiskFile, OsDisk};
@@ -39,7 +39,6 @@ pub use self::writer::{CHUNK_BYTES, CHUNK_ROWS, ROW_GROUP_BYTES};
 use self::writer::{WriteError, WriteRows};
 use super::{Delivered, Pace, Tier, TierOpenError, Unfinished, Unit, UnitBatch, Write, Writing};
 use crate::journal::book::UnitLimits;
-use crate::supervise::{self, Panicked};
 
 /// The least wait after the disk failed.
 const RETRY_DISK: Duration = Duration::from_secs(1);
@@ -259,8 +258,7 @@ impl Shared {
     /// A panic of the writer is a fault of the rows, as any other that trying again does not mend.
     fn write_rows(&self, file: Box<dyn DiskFile>, table: Table, rows: &[RowRef], batches: &[UnitBatch]) -> Result<(), WriteError> {
         let write = || (self.write_with)(file, table, rows, batches, self.level);
-        std::panic::catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| {
-            let panic = Panicked(supervise::words(panic.as_ref()));
+        supervise::survive_now(write).unwrap_or_else(|panic| {
             supervise::count("local_writer", &panic);
             Err(WriteError::Data(panic.to_string()))
         })

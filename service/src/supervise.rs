@@ -1,19 +1,31 @@
-//! Tasks that are missed when they end: a panic in one is counted and shown by `/readyz` under the task's name.
+//! Work that is missed when it panics: counted, and, where the process needs it, shown by `/readyz` under its name.
 //!
-//! What runs for as long as the process does and cannot be begun again in the middle stays ended: the router is then not ready, which
-//! tells a supervisor to start it anew. Nothing that was acked depends on it.
+//! What runs for as long as the process does and cannot be begun again in the middle stays ended: the process is then not ready, which
+//! tells a supervisor to start it anew. Nothing that was acknowledged may depend on it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use service::admin::Readiness;
+use tokio::task::JoinError;
+
+use crate::admin::Readiness;
+
+const PANICS: &str = "tributary_service_task_panics_total";
 
 /// A panic, in its own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("panicked: {0}")]
 pub struct Panicked(pub String);
+
+/// Runs `work`, which a panic ends. Whatever it left half done must be dropped with it, or be whole all the same.
+///
+/// # Errors
+/// The panic.
+pub fn survive_now<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked(words(panic.as_ref())))
+}
 
 /// Runs `task`, which a panic ends.
 ///
@@ -23,8 +35,7 @@ pub async fn survive<F: Future>(task: F) -> Result<F::Output, Panicked> {
     let mut task = pin!(task);
     std::future::poll_fn(|context| {
         // Whatever the panic left half done belongs to the task alone, and is dropped with it.
-        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
-        polled.map_or_else(|panic| Poll::Ready(Err(Panicked(words(panic.as_ref())))), |poll| poll.map(Ok))
+        survive_now(|| task.as_mut().poll(context)).map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
     })
     .await
 }
@@ -33,19 +44,25 @@ pub async fn survive<F: Future>(task: F) -> Result<F::Output, Panicked> {
 pub async fn watch_over(name: &str, readiness: &Readiness, task: impl Future<Output = ()>) {
     if let Err(panic) = survive(task).await {
         count(name, &panic);
-        readiness.set(&format!("task_{name}"), Err(&format!("{panic}; restart the router, and report what its log says")));
+        readiness.set(&format!("task_{name}"), Err(&format!("{panic}; restart the process, and report what its log says")));
     }
 }
 
 /// Counts a panic.
 pub fn count(task: &str, panic: &Panicked) {
     tracing::error!(task, %panic, "a task failed");
-    metrics::counter!("tributary_router_task_panics_total", "task" => task.to_owned()).increment(1);
+    metrics::counter!(PANICS, "task" => task.to_owned()).increment(1);
+}
+
+/// Counts the panic of a task that was waited for, if it is how the task ended.
+pub fn count_joined<T>(task: &str, joined: Result<T, JoinError>) {
+    if let Err(Ok(panic)) = joined.map_err(JoinError::try_into_panic) {
+        count(task, &Panicked(words(panic.as_ref())));
+    }
 }
 
 /// What a panic says.
-#[must_use]
-pub fn words(panic: &(dyn Any + Send)) -> String {
+fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without words").chars().take(200).collect()
 }
@@ -53,9 +70,9 @@ pub fn words(panic: &(dyn Any + Send)) -> String {
 /// Declares this module's metrics.
 pub(crate) fn describe_metrics() {
     metrics::describe_counter!(
-        "tributary_router_task_panics_total",
+        PANICS,
         metrics::Unit::Count,
-        "Panics, by task; a connection's or a tier's write ends alone, any other makes the router not ready"
+        "Panics, by task; a request, a connection or a tier's write ends alone, any other makes the process not ready"
     );
 }
 
@@ -75,6 +92,7 @@ mod tests {
             panic!("number {}", 7)
         };
         assert_eq!(survive(task).await, Err::<(), _>(Panicked("number 7".to_owned())));
+        assert_eq!(survive_now(|| 7), Ok(7));
         watch_over("loud", &readiness, async { panic!("a bug") }).await;
         assert!(!readiness.is_ready());
     }
