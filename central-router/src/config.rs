@@ -94,7 +94,7 @@ pub struct Raw {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
-    /// Where `/healthz`, `/readyz`, `/metrics`, `/ledger` and `/api/v1/query` are (TCP).
+    /// Where `/healthz`, `/readyz`, `/metrics`, `/ledger`, `/edges`, `/api/v1/query` and `/api/v1/tail` are (TCP).
     pub listen: Listen,
 }
 

@@ -5,6 +5,8 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
+use serde_json::Value;
+
 /// Columns of text, as wide as they need to be. Cells that are numbers stand to the right.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
@@ -109,6 +111,18 @@ pub fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+/// A number of an answer in JSON; 0 if it has none there.
+#[must_use]
+pub fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+/// A text of an answer in JSON, [`plain`]; a dash if it has none there.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), plain)
 }
 
 /// Writes to standard output. False when nobody reads any more (`| head`): not an error, but a reason to stop.

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
-use service::terminal::{self, Table, bytes, plain, seconds};
+use service::terminal::{self, Table, bytes, number, plain, seconds, text};
 
-use super::{Asked, CommandError, number, text, unix_seconds};
+use super::{Asked, CommandError, unix_seconds};
 
 /// Below the options in `--help`.
 pub const HELP: &str = "Examples:\n  tributary-router edges --config router.yaml\n  \

@@ -6,9 +6,9 @@ use clap::Args;
 use federation_proto::identity::TenantId;
 use serde_json::Value;
 use service::EXIT_NOT_WELL;
-use service::terminal::{self, Table};
+use service::terminal::{self, Table, number, text};
 
-use super::{Asked, CommandError, number, text};
+use super::{Asked, CommandError};
 
 /// Below the options in `--help`.
 pub const HELP: &str = "A tier balances when journalled = delivered + queued + every way in which rows left otherwise; each is counted where it happens.\n\

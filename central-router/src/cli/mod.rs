@@ -10,10 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use federation_proto::identity::{EdgeName, TenantId};
-use serde_json::Value;
 use service::admin::client::{AskError, Client, DEFAULT_ADDR};
 use service::config::ConfigError;
-use service::terminal::plain;
 
 use crate::config::Config;
 use crate::pki::{self, InitOptions, IssueOptions, PkiError};
@@ -110,12 +108,9 @@ pub enum CommandError {
     /// The configuration.
     #[error("{0}")]
     Config(#[source] ConfigError),
-    /// Nobody listens at the admin address.
-    #[error("{0}; is the router running? Start it with `tributary-router run`, or name its admin.listen with --config or --admin")]
-    NotRunning(#[source] AskError),
-    /// Someone listens and does not answer as this router does.
-    #[error("{0}; is a router of this version listening there? --config or --admin names another address")]
-    Ask(#[source] AskError),
+    /// The router does not answer, or not as one does.
+    #[error("{}", .0.with_remedy("router"))]
+    Ask(#[from] AskError),
     /// What else is missing.
     #[error("{0}")]
     Other(String),
@@ -124,24 +119,9 @@ pub enum CommandError {
     Print(#[from] std::io::Error),
 }
 
-impl From<AskError> for CommandError {
-    fn from(error: AskError) -> Self {
-        if matches!(error, AskError::Unreachable { .. }) { Self::NotRunning(error) } else { Self::Ask(error) }
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "driver: ages are told from now")]
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
-}
-
-/// A JSON text, safe to print.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| "-".to_owned(), plain)
 }
 
 /// Certificates.

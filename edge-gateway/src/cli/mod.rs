@@ -91,24 +91,15 @@ pub enum CommandError {
     /// The configuration.
     #[error("{0}")]
     Config(#[source] ConfigError),
-    /// Nobody listens at the admin address.
-    #[error("{0}; is the edge running? Start it with `tributary-edge run`, or name its admin.listen with --config or --admin")]
-    NotRunning(#[source] AskError),
-    /// Someone listens and does not answer as an edge does.
-    #[error("{0}; is an edge of this version listening there? --config or --admin names another address")]
-    Ask(#[source] AskError),
+    /// The edge does not answer, or not as one does.
+    #[error("{}", .0.with_remedy("edge"))]
+    Ask(#[from] AskError),
     /// There is no spool to look into.
     #[error("{0}")]
     Spool(String),
     /// The answer cannot be written.
     #[error("standard output: {0}")]
     Print(#[from] std::io::Error),
-}
-
-impl From<AskError> for CommandError {
-    fn from(error: AskError) -> Self {
-        if matches!(error, AskError::Unreachable { .. }) { Self::NotRunning(error) } else { Self::Ask(error) }
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 use service::EXIT_NOT_WELL;
 use service::config::Rate;
-use service::terminal::{self, Table, bytes, plain, seconds};
+use service::terminal::{self, Table, bytes, number, plain, seconds, text};
 
 use super::{Asked, CommandError};
 use crate::clock;
@@ -129,14 +129,6 @@ fn reasons(by_reason: &Value) -> String {
     let counted = by_reason.as_object().into_iter().flatten().filter(|(_, rows)| number(rows) > 0);
     let text = counted.map(|(reason, rows)| format!("{} {reason}", number(rows))).collect::<Vec<_>>().join(", ");
     if text.is_empty() { "-".to_owned() } else { text }
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| "-".to_owned(), plain)
 }
 
 #[cfg(test)]

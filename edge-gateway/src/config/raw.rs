@@ -265,7 +265,7 @@ impl Default for RawBackoff {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
-    /// Where `/healthz`, `/readyz`, `/metrics` and `/ledger` are.
+    /// Where `/healthz`, `/readyz`, `/metrics`, `/ledger`, `/status` and `/spool` are.
     pub listen: Listen,
 }
 

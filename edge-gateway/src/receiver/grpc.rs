@@ -20,14 +20,6 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// An empty Export*ServiceResponse, framed: everything was taken.
 static EMPTY_RESPONSE: [u8; 5] = [0; 5];
 
-pub(super) fn path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        Signal::Metrics | Signal::Profiles => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-    }
-}
-
 pub(super) async fn export(exchange: &Exchange, signal: Signal, head: Parts, incoming: &mut Incoming) -> Result<(), Refusal> {
     let receiver = &exchange.door.receiver;
     let tenant = exchange.tenant(&head.headers)?;

@@ -42,14 +42,6 @@ impl Form {
     }
 }
 
-pub(super) fn path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Traces => "/v1/traces",
-        Signal::Logs => "/v1/logs",
-        Signal::Metrics | Signal::Profiles => "/v1/metrics",
-    }
-}
-
 pub(super) async fn export(exchange: &Exchange, signal: Signal, form: Form, head: Parts, incoming: &mut Incoming) -> Result<(), Refusal> {
     let receiver = &exchange.door.receiver;
     let tenant = exchange.tenant(&head.headers)?;

@@ -17,46 +17,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
+use federation_proto::otlp::status::{self, RETRY_INFO};
 use serde_json::json;
 use tonic::Code;
 
 use crate::identity::Unknown;
 use crate::ingest::{RETRY_AFTER, Refusal};
-
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
-
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<RpcDuration>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RpcDuration {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
 
 /// The gRPC code of a refusal.
 fn code(refusal: &Refusal) -> Code {
@@ -78,12 +44,7 @@ pub(super) fn retry_after(refusal: &Refusal) -> Option<Duration> {
 
 /// The status as a message.
 pub(super) fn message(refusal: &Refusal) -> Bytes {
-    let details = retry_after(refusal).map(|after| {
-        let delay = RpcDuration { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
-        Any { type_url: RETRY_INFO.to_owned(), value: RetryInfo { retry_delay: Some(delay) }.encode_to_vec() }
-    });
-    let status = RpcStatus { code: code(refusal) as i32, message: refusal.to_string(), details: details.into_iter().collect() };
-    Bytes::from(status.encode_to_vec())
+    Bytes::from(status::encode(code(refusal) as i32, &refusal.to_string(), retry_after(refusal)))
 }
 
 /// The status as JSON, as proto3 has it.
@@ -123,9 +84,10 @@ mod tests {
             (Refusal::Unsupported(text()), Code::Unimplemented, 415, false),
         ];
         for (refusal, expected, http, retry) in cases {
-            let status = RpcStatus::decode(grpc(&refusal).details()).unwrap();
-            let waits = status.details.iter().filter(|detail| detail.type_url == RETRY_INFO).count();
-            assert_eq!((code(&refusal), status.code, waits), (expected, expected as i32, usize::from(retry)), "{refusal:?}");
+            let said = grpc(&refusal);
+            let wait = status::retry_after(said.details());
+            assert_eq!((said.code(), wait), (expected, retry.then_some(RETRY_AFTER)), "{refusal:?}");
+            assert_eq!((status::code(said.details()), status::message(said.details())), (expected as i32, refusal.to_string()));
             assert_eq!((status_code(&refusal).as_u16(), retry_after(&refusal).is_some()), (http, retry), "{refusal:?}");
             let json: serde_json::Value = serde_json::from_slice(&json(&refusal)).unwrap();
             assert_eq!((&json["code"], json["details"].is_array()), (&(expected as i32).into(), retry), "{json}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use edge_gateway::Edge;
+use federation_proto::otlp::status;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
@@ -16,13 +17,6 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use super::support::*;
-
-/// `google.rpc.Status`, as far as it is looked at.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(string, tag = "2")]
-    message: String,
-}
 
 /// Has a number where logs have a message.
 #[derive(Clone, PartialEq, Message)]
@@ -143,8 +137,8 @@ async fn http_answers_with_the_statuses_of_otlp() {
         let text = String::from_utf8_lossy(&answer.body);
         assert!(status != 413 || text.contains("larger than 65536 bytes (receive.max_request)"), "{text}");
         assert!(answer.head.contains("content-type: application/x-protobuf"), "{answer:?}");
-        let permanent = RpcStatus::decode(&answer.body[..]).unwrap();
-        assert!((status == 200) == permanent.message.is_empty(), "{permanent:?}");
+        let permanent = status::message(&answer.body);
+        assert!((status == 200) == permanent.is_empty(), "{permanent:?}");
         assert!(!answer.head.contains("retry-after"), "{answer:?}");
     }
     let account = account(&edge.ledger(), "shared", "logs");
@@ -215,20 +209,30 @@ async fn wrong_methods_and_ports_are_told_so() {
     stop(edge).await;
 }
 
-/// A throttled sender of JSON reads when to come again in JSON.
-#[tokio::test(flavor = "multi_thread")]
-async fn over_the_budget_json_is_told_to_retry_in_json() {
-    let pki = Pki::new();
-    let receive = "receive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB, memory: 256KiB, wait: 20ms }\n";
-    let (edge, _data) = start(&pki, &format!("drain: 100ms\n{receive}")).await;
+/// An edge whose memory four declared bodies use up.
+const SMALL_MEMORY: &str =
+    "drain: 100ms\nreceive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB, memory: 256KiB, wait: 20ms }\n";
+const HOGGED_BYTES: usize = 256 << 10;
+
+/// Senders that declared so much that [`SMALL_MEMORY`] is used up, and send nothing.
+async fn hogs(edge: &Edge) -> Vec<TcpStream> {
     let mut hogs = Vec::new();
-    for _ in 0..4 {
-        let mut stream = TcpStream::connect(http_at(&edge)).await.unwrap();
+    while hogs.len() < HOGGED_BYTES / 65_536 {
+        let mut stream = TcpStream::connect(http_at(edge)).await.unwrap();
         let head = "POST /v1/logs HTTP/1.1\r\nhost: edge\r\ncontent-type: application/x-protobuf\r\ncontent-length: 65536\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         hogs.push(stream);
     }
     eventually("all is claimed", || edge.unclaimed_bytes() == 0).await;
+    hogs
+}
+
+/// A throttled sender of JSON reads when to come again in JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_budget_json_is_told_to_retry_in_json() {
+    let pki = Pki::new();
+    let (edge, _data) = start(&pki, SMALL_MEMORY).await;
+    let hogs = hogs(&edge).await;
     let answer = http(http_at(&edge), "/v1/logs", &[JSON], b"{}").await;
     assert_eq!(answer.status, 429, "{answer:?}");
     let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -244,37 +248,18 @@ async fn over_the_budget_json_is_told_to_retry_in_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_memory_budget_senders_are_told_to_retry() {
     let pki = Pki::new();
-    let receive = "receive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 64KiB, memory: 256KiB, wait: 20ms }\n";
-    let (edge, _data) = start(&pki, &format!("drain: 100ms\n{receive}")).await;
-    let mut hogs = Vec::new();
-    for _ in 0..4 {
-        let mut stream = TcpStream::connect(http_at(&edge)).await.unwrap();
-        let head = "POST /v1/logs HTTP/1.1\r\nhost: edge\r\ncontent-type: application/x-protobuf\r\ncontent-length: 65536\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        hogs.push(stream);
-    }
-    let body = logs(0..3).encode_to_vec();
-    let refused = loop {
-        // The hogs' heads may not have been read yet.
-        let answer = http(http_at(&edge), "/v1/logs", &[PROTOBUF], &body).await;
-        if answer.status != 200 {
-            break answer;
-        }
-    };
+    let (edge, _data) = start(&pki, SMALL_MEMORY).await;
+    let hogs = hogs(&edge).await;
+    let refused = http(http_at(&edge), "/v1/logs", &[PROTOBUF], &logs(0..3).encode_to_vec()).await;
     assert_eq!(refused.status, 429, "{refused:?}");
     assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
     let mut client = LogsServiceClient::new(channel(&edge).await);
     let refused = client.export(logs(3..5)).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    let details = String::from_utf8_lossy(refused.details()).into_owned();
-    assert!(details.contains("google.rpc.RetryInfo"), "{details}");
+    assert_eq!(status::retry_after(refused.details()), Some(Duration::from_secs(1)));
     drop(hogs);
-    let retried = async {
-        while client.export(logs(3..5)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LONG, retried).await.expect("memory comes back");
+    eventually("memory comes back", || edge.unclaimed_bytes() == HOGGED_BYTES).await;
+    client.export(logs(3..5)).await.unwrap();
     stop(edge).await;
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use prost::Message;
 
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+/// The type of the detail that says when to come again.
+pub const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
@@ -78,6 +79,12 @@ pub fn retry_after(status: &[u8]) -> Option<Duration> {
     Some(Duration::new(u64::try_from(delay.seconds).unwrap_or(0), u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999)))
 }
 
+/// The gRPC code in these bytes of `google.rpc.Status`; 0, which no refusal has, if they are none.
+#[must_use]
+pub fn code(status: &[u8]) -> i32 {
+    RpcStatus::decode(status).map(|status| status.code).unwrap_or_default()
+}
+
 /// The message of these bytes of `google.rpc.Status`; empty if they are none.
 #[must_use]
 pub fn message(status: &[u8]) -> String {
@@ -108,8 +115,9 @@ mod tests {
         let wait = Duration::from_millis(2500);
         assert_eq!(retry_after(&encode(8, "full", Some(wait))), Some(wait));
         assert_eq!(retry_after(&encode(8, "full", None)), None);
-        assert_eq!(message(&encode(8, "full", None)), "full");
-        assert_eq!((retry_after(b"noise"), message(b"noise").as_str()), (None, ""));
+        let plain = encode(8, "full", None);
+        assert_eq!((code(&plain), message(&plain).as_str()), (8, "full"));
+        assert_eq!((retry_after(b"noise"), code(b"noise"), message(b"noise").as_str()), (None, 0, ""));
     }
 
     /// Rejected rows are read from the answer of any signal; an empty answer and noise reject nothing.

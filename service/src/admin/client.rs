@@ -62,6 +62,18 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// What happened, and what a person can do about it, who asked the process `part` (`edge`, `router`) with one of its commands.
+    #[must_use]
+    pub fn with_remedy(&self, part: &str) -> String {
+        if matches!(self, Self::Unreachable { .. }) {
+            let start = format!("Start it with `tributary-{part} run`, or name its admin.listen with --config or --admin");
+            return format!("{self}; is the {part} running? {start}");
+        }
+        format!("{self}; does the {part} of this version listen there? --config or --admin names another address")
+    }
+}
+
 /// An endpoint to ask.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -276,6 +288,7 @@ mod tests {
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let error = Client::new(nobody).json("/").await.unwrap_err();
         assert!(matches!(error, AskError::Unreachable { .. }) && error.to_string().contains(&nobody.to_string()), "{error}");
+        assert!(error.with_remedy("edge").ends_with("name its admin.listen with --config or --admin"), "{error}");
     }
 
     /// An endpoint on all addresses is asked on one that can be connected to.

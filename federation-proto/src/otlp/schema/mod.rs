@@ -5,9 +5,20 @@
 
 mod declared;
 
-/// A message type that can occur in an Export request of traces, logs or metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Msg {
+/// The enum of the messages, and the list of them.
+macro_rules! messages {
+    ($($name:ident,)*) => {
+        /// A message type that can occur in an Export request of traces, logs or metrics.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Msg {
+            $($name,)*
+        }
+
+        const ALL: &[Msg] = &[$(Msg::$name,)*];
+    };
+}
+
+messages! {
     TracesRequest,
     LogsRequest,
     MetricsRequest,
@@ -125,59 +136,16 @@ const MAX_FIELD: usize = 16;
 
 const UNKNOWN: Field = Field { kind: Kind::Unknown, mark: 0 };
 
-/// Number of message types.
-const MESSAGES: usize = Msg::Exemplar as usize + 1;
-
 type Table = [Field; MAX_FIELD + 1];
 
-static TABLES: [Table; MESSAGES] = {
-    let mut tables = [[UNKNOWN; MAX_FIELD + 1]; MESSAGES];
+static TABLES: [Table; ALL.len()] = {
+    let mut tables = [[UNKNOWN; MAX_FIELD + 1]; ALL.len()];
     let mut i = 0;
     while i < ALL.len() {
         tables[ALL[i] as usize] = table(ALL[i]);
         i += 1;
     }
     tables
-};
-
-const ALL: [Msg; MESSAGES] = {
-    use Msg::*;
-    [
-        TracesRequest,
-        LogsRequest,
-        MetricsRequest,
-        ResourceSpans,
-        ResourceLogs,
-        ResourceMetrics,
-        ScopeSpans,
-        ScopeLogs,
-        ScopeMetrics,
-        Resource,
-        Scope,
-        EntityRef,
-        KeyValue,
-        AnyValue,
-        Array,
-        KeyValueList,
-        Span,
-        Event,
-        Link,
-        Status,
-        LogRecord,
-        Metric,
-        Gauge,
-        Sum,
-        Histogram,
-        ExpHistogram,
-        Summary,
-        NumberPoint,
-        HistogramPoint,
-        ExpHistogramPoint,
-        SummaryPoint,
-        Buckets,
-        Quantile,
-        Exemplar,
-    ]
 };
 
 impl Msg {
