@@ -4,11 +4,17 @@
 //! has `seq` 0, since the log gives the number only when it appends: [`Stored::named`] completes it from the record's own seq, so
 //! that a batch's id and its place in the spool cannot disagree.
 
+mod ages;
+pub mod policy;
+
 use federation_proto::header::{BatchHeader, HeaderError};
 use federation_proto::identity::{BatchId, Seq, SpoolId};
 
 use crate::custody::{InvalidSources, Sources};
 use crate::shipper::Item;
+
+pub use ages::Ages;
+pub(crate) use ages::Mark;
 
 /// What a spool record says about its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

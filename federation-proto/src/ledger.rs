@@ -78,6 +78,12 @@ reasons! {
     Refused = 19 => "refused",
     /// The destination took the request that it was in, but not this row.
     PartlyRefused = 20 => "partly_refused",
+    /// It waited for longer than was allowed.
+    Expired = 21 => "expired",
+    /// Its tenant held more of the disk than its share.
+    OverShare = 22 => "over_share",
+    /// A person dropped it.
+    Operator = 23 => "operator",
 }
 
 impl Reason {
@@ -147,6 +153,9 @@ pub struct EdgeTerms {
     pub dropped: ByReason,
     /// Rows never acknowledged: the sender was told.
     pub refused: ByReason,
+    /// Of the dropped rows, those whose batch had been sent, or may have been before a restart: a router may have them after all. No
+    /// term of the sum.
+    pub possibly_delivered: u64,
 }
 
 /// What became of the journalled rows at one tier.
@@ -196,7 +205,7 @@ impl Terms for EdgeTerms {
     }
 
     fn counters(&self) -> Vec<(u32, u64)> {
-        let mut all = vec![(1, self.received), (2, self.shipped)];
+        let mut all = vec![(1, self.received), (2, self.shipped), (3, self.possibly_delivered)];
         all.extend(numbered(1, &self.dropped));
         all.extend(numbered(2, &self.refused));
         all
@@ -206,6 +215,7 @@ impl Terms for EdgeTerms {
         match (number / BY_REASON, number) {
             (0, 1) => self.received = value,
             (0, 2) => self.shipped = value,
+            (0, 3) => self.possibly_delivered = value,
             (1, _) => set_reason(&mut self.dropped, number, value),
             (2, _) => set_reason(&mut self.refused, number, value),
             _ => {}

@@ -19,7 +19,7 @@
 //! tenants: { acme: { class: high } }
 //! batch: { rows: 10000, raw: 6MiB, age: 5s, open: 64MiB, workers: 2 }
 //! inbox: { budget: 1GiB, commit_wait: 2ms, recent: 65536 }
-//! spool: { budget: 8GiB, segment: 64MiB, rejected: 256MiB }
+//! spool: { budget: 8GiB, when_full: drop_oldest, max_age: 7d, tenant_share: 50, segment: 64MiB, rejected: 256MiB }
 //! ship:
 //!   endpoints: [ router-a.example:4433, router-b.example:4433 ]
 //!   server_name: router.example     # if the certificate names another host than the endpoint
@@ -47,7 +47,7 @@ use service::tls::TlsFiles;
 pub use listener::{Address, Credential, Listener, Mode, Protocol, RawEntrance, RawListener};
 pub use raw::{
     Raw, RawAdmin, RawBackoff, RawBatch, RawCertificate, RawConnections, RawIdentity, RawInbox, RawReceive, RawShip, RawSpool, RawTenant,
-    RawToken,
+    RawToken, WhenFull,
 };
 
 use crate::batcher;
@@ -145,6 +145,12 @@ pub struct Spool {
     pub segment_bytes: u64,
     /// Disk for what routers refused for good, in bytes.
     pub rejected_bytes: u64,
+    /// What happens at the budget, and at a tenant's share of it.
+    pub when_full: WhenFull,
+    /// How long a batch may wait.
+    pub max_age: Option<Duration>,
+    /// What one tenant may hold, in bytes; none if it may hold all.
+    pub tenant_bytes: Option<u64>,
 }
 
 /// The way to the routers.
@@ -191,21 +197,13 @@ impl Config {
         let classes = raw.tenants.iter().map(|(tenant, known)| (tenant.clone(), known.class)).collect();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let max_request_bytes = raw.receive.max_request.as_usize();
-        let segment_bytes = at_least("spool.segment", raw.spool.segment, ByteSize::mib(1))?;
-        if raw.spool.segment > ByteSize::gib(1) {
-            return Err(Invalid::new("spool.segment", format!("{} is too large: expected at most 1GiB", raw.spool.segment)));
-        }
         Ok(Self {
             receive: receive(&raw.receive, &raw.identity)?,
             identities: Identities::from_raw(&raw.identity, classes)?,
             batch: batch(&raw.batch)?,
             workers: if raw.batch.workers == 0 { cores.saturating_sub(1).max(1) } else { raw.batch.workers.min(64) },
             inbox: inbox(&raw.inbox, max_request_bytes)?,
-            spool: Spool {
-                budget_bytes: at_least("spool.budget", raw.spool.budget, ByteSize(segment_bytes.saturating_mul(2)))?,
-                segment_bytes,
-                rejected_bytes: raw.spool.rejected.as_u64(),
-            },
+            spool: spool(&raw.spool)?,
             ship: ship(raw.ship)?,
             admin: raw.admin.listen.addr(),
             drain: raw.drain.as_duration(),
@@ -294,6 +292,28 @@ fn inbox(raw: &RawInbox, max_request_bytes: usize) -> Result<Inbox, Invalid> {
     }
     let segment_bytes = (budget_bytes / 16).clamp(1 << 20, 64 << 20);
     Ok(Inbox { budget_bytes, segment_bytes, commit_wait: raw.commit_wait.as_duration(), recent: raw.recent })
+}
+
+fn spool(raw: &RawSpool) -> Result<Spool, Invalid> {
+    let segment_bytes = at_least("spool.segment", raw.segment, ByteSize::mib(1))?;
+    if raw.segment > ByteSize::gib(1) {
+        return Err(Invalid::new("spool.segment", format!("{} is too large: expected at most 1GiB", raw.segment)));
+    }
+    if !(1..=100).contains(&raw.tenant_share) {
+        return Err(Invalid::new("spool.tenant_share", format!("{}: expected hundredths, 1 to 100", raw.tenant_share)));
+    }
+    if let Some(max_age) = raw.max_age.filter(|age| *age < Span::from_secs(1)) {
+        return Err(Invalid::new("spool.max_age", format!("{max_age}: expected at least 1s, such as 7d; leave it out for no limit")));
+    }
+    let budget_bytes = at_least("spool.budget", raw.budget, ByteSize(segment_bytes.saturating_mul(2)))?;
+    Ok(Spool {
+        budget_bytes,
+        segment_bytes,
+        rejected_bytes: raw.rejected.as_u64(),
+        when_full: raw.when_full,
+        max_age: raw.max_age.map(Span::as_duration),
+        tenant_bytes: (raw.tenant_share < 100).then(|| budget_bytes / 100 * u64::from(raw.tenant_share)),
+    })
 }
 
 fn ship(raw: RawShip) -> Result<Ship, Invalid> {

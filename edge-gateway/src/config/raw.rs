@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use federation_proto::identity::{Class, EdgeName, TenantId};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use service::config::{ByteSize, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
@@ -211,7 +211,15 @@ impl Default for RawInbox {
 pub struct RawSpool {
     /// Disk that it may take; at least two segments.
     pub budget: ByteSize,
-    /// Size of a segment file; disk comes back in steps of it. 1MiB to 1GiB.
+    /// At the budget: `drop_oldest` gives up the oldest batches of the lowest class, counted as `spool_full`, down to what the next
+    /// second needs; `refuse` takes no batch until a router has taken some, and once the inbox is full too senders are told to retry.
+    pub when_full: WhenFull,
+    /// A batch that waits for longer is given up, counted as `expired`; a 64th of it late at most. No limit when left out.
+    pub max_age: Option<Span>,
+    /// What one tenant may hold of the budget, in hundredths, 1 to 100. Beyond it the tenant alone is treated as `when_full` says: it
+    /// loses its own oldest batches, counted as `over_share`, or its senders are told to retry.
+    pub tenant_share: u8,
+    /// Size of a segment file; disk comes back in steps of it, or of a batch where the file system takes parts of files back. 1MiB to 1GiB.
     pub segment: ByteSize,
     /// Disk for batches that a router refused for good, kept for a person to look at; past it they are only counted.
     pub rejected: ByteSize,
@@ -219,8 +227,25 @@ pub struct RawSpool {
 
 impl Default for RawSpool {
     fn default() -> Self {
-        Self { budget: ByteSize::gib(8), segment: ByteSize::mib(64), rejected: ByteSize::mib(256) }
+        Self {
+            budget: ByteSize::gib(8),
+            when_full: WhenFull::DropOldest,
+            max_age: None,
+            tenant_share: 100,
+            segment: ByteSize::mib(64),
+            rejected: ByteSize::mib(256),
+        }
     }
+}
+
+/// What the spool does at its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest of the lowest class go, counted.
+    DropOldest,
+    /// It takes nothing, and senders are told to retry.
+    Refuse,
 }
 
 /// `ship:`.

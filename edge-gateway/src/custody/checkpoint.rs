@@ -6,6 +6,7 @@
 //! 3. The inbox's checkpoint makes the acks durable and removes files; then [`Custody::inbox_trimmed`] forgets what lies below.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use federation_proto::identity::Seq;
 use federation_proto::intervals::Intervals;
@@ -15,6 +16,7 @@ use prost::Message;
 use super::consumed::Consumed;
 use super::sources::{LogId, PartOf};
 use super::{Custody, Wire};
+use crate::spool::{Ages, Mark};
 
 /// A state for the spool's checkpoint, and what may be acked in the inbox once that is on disk.
 #[derive(Debug)]
@@ -43,6 +45,37 @@ struct StoredState {
     untaken: Vec<u64>,
     #[prost(bool, tag = "8")]
     uneven: bool,
+    #[prost(message, optional, tag = "9")]
+    ages: Option<StoredAges>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredAges {
+    #[prost(uint64, tag = "1")]
+    counted_ms: u64,
+    #[prost(uint64, tag = "2")]
+    wall: u64,
+    #[prost(uint64, repeated, tag = "3")]
+    at_ms: Vec<u64>,
+    #[prost(uint64, repeated, tag = "4")]
+    next: Vec<u64>,
+}
+
+impl StoredAges {
+    fn of(ages: &Ages) -> Self {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            counted_ms: millis(ages.counted),
+            wall: ages.wall,
+            at_ms: ages.marks.iter().map(|mark| millis(mark.at)).collect(),
+            next: ages.marks.iter().map(|mark| mark.next.0).collect(),
+        }
+    }
+
+    fn restore(self) -> Ages {
+        let marks = self.at_ms.iter().zip(&self.next).map(|(&at, &next)| Mark { at: Duration::from_millis(at), next: Seq(next) });
+        Ages::restored(Duration::from_millis(self.counted_ms), self.wall, marks.collect())
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -79,6 +112,7 @@ pub(super) struct State {
     pub(super) wire: Wire,
     pub(super) untaken: BTreeSet<Seq>,
     pub(super) uneven: bool,
+    pub(super) ages: Ages,
 }
 
 impl State {
@@ -104,6 +138,7 @@ impl State {
             }),
             untaken: self.untaken.iter().map(|seq| seq.0).collect(),
             uneven: self.uneven,
+            ages: Some(StoredAges::of(&self.ages)),
         }
         .encode_to_vec()
     }
@@ -123,6 +158,7 @@ impl State {
             wire: Wire { bytes_sent: wire.bytes_sent, batches: wire.batches, payload_bytes: wire.payload_bytes, raw_bytes: wire.raw_bytes },
             untaken: stored.untaken.into_iter().map(Seq).collect(),
             uneven: stored.uneven,
+            ages: stored.ages.unwrap_or_default().restore(),
         })
     }
 }
@@ -150,6 +186,7 @@ impl Custody {
             wire: self.wire,
             untaken: self.untaken.clone(),
             uneven: self.uneven,
+            ages: self.ages.clone(),
         };
         Snapshot { state: state.encode(), completed: std::mem::take(&mut self.completed) }
     }
@@ -187,6 +224,7 @@ mod tests {
             wire: Wire { bytes_sent: 1, batches: 2, payload_bytes: 3, raw_bytes: 4 },
             untaken: [Seq(5), Seq(70)].into(),
             uneven: true,
+            ages: Ages::restored(Duration::from_secs(9), 7, [Mark { at: Duration::from_secs(3), next: Seq(4) }].into()),
             ..State::default()
         };
         state.consumed.add_whole(Seq(9));

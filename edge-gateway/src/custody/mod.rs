@@ -35,6 +35,7 @@ use crate::batcher::{self, Arrival, Batcher, Closed, Key};
 use crate::identity::Identities;
 use crate::inbox::{BodyHash, Entry};
 use crate::shipper::Item;
+use crate::spool::Ages;
 
 pub use backlog::{Backlog, Rows};
 pub use checkpoint::Snapshot;
@@ -125,6 +126,10 @@ pub struct Custody {
     untaken: BTreeSet<Seq>,
     /// The last start could not read everything, so the next one has to even out the ledger.
     uneven: bool,
+    /// How old what is in the spool is.
+    ages: Ages,
+    /// Tenants whose requests are refused, since they hold their share of the spool.
+    over_share: BTreeSet<TenantId>,
     stalled: bool,
     changed: bool,
 }
@@ -145,6 +150,8 @@ impl Custody {
             completed: Vec::new(),
             untaken: BTreeSet::new(),
             uneven: false,
+            ages: Ages::default(),
+            over_share: BTreeSet::new(),
             stalled: false,
             changed: false,
             settings,
@@ -333,6 +340,28 @@ impl Custody {
     pub fn dropped(&mut self, item: &Item, reason: Reason) {
         self.queued_mut(&item.tenant, item.signal).spool -= u64::from(item.rows);
         self.count_dropped(&item.tenant, item.signal, u64::from(item.rows), reason);
+    }
+
+    /// Rows of a batch that was dropped, and that a router may have: it had been sent.
+    pub fn possibly_delivered(&mut self, item: &Item) {
+        self.ledger.account(&item.tenant, item.signal).possibly_delivered += u64::from(item.rows);
+        count("tributary_edge_possibly_delivered_rows_total", &item.tenant, item.signal, item.rows.into());
+    }
+
+    /// How old what is in the spool is; kept in its checkpoint.
+    pub fn ages_mut(&mut self) -> &mut Ages {
+        &mut self.ages
+    }
+
+    /// These tenants' requests are refused from now on, and no others' for that reason.
+    pub fn set_over_share(&mut self, tenants: BTreeSet<TenantId>) {
+        self.over_share = tenants;
+    }
+
+    /// Tenants whose requests are refused, since they hold their share of the spool.
+    #[must_use]
+    pub fn over_share(&self) -> &BTreeSet<TenantId> {
+        &self.over_share
     }
 
     /// That many more bytes went over the link.

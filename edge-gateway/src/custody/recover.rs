@@ -62,6 +62,7 @@ fn restore(custody: &mut Custody, found: &Recovery) -> bool {
     custody.ledger = state.ledger;
     custody.wire = state.wire;
     custody.uneven = state.uneven;
+    custody.ages = state.ages;
     if state.inbox != custody.inbox {
         return false;
     }

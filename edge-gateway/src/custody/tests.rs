@@ -21,6 +21,8 @@ use crate::encoder::pack;
 use crate::inbox::body_hash;
 use crate::spool::Stored;
 
+mod dropping;
+
 const AGE: Duration = Duration::from_secs(5);
 const BATCH: batcher::Limits = batcher::Limits { rows: 10, raw_bytes: 4_000, age: AGE, open_bytes: 8_000 };
 

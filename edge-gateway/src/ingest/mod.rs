@@ -189,6 +189,7 @@ impl Ingest {
         if !self.is_new(&request).await {
             return Ok(());
         }
+        self.within_share(&request)?;
         let (body, (compression, payload)) = match canonical {
             Some(normalised) => {
                 let stored = self.for_disk(&normalised);
@@ -200,6 +201,18 @@ impl Ingest {
             }
         };
         self.store(request, compression, payload, body).await
+    }
+
+    /// A tenant that holds its share of the spool is refused, and nobody else.
+    fn within_share(&self, request: &Request) -> Result<(), Refusal> {
+        let mut custody = self.shared.custody.lock();
+        if !custody.over_share().contains(&request.tenant) {
+            return Ok(());
+        }
+        custody.refused(request, Reason::OverShare);
+        drop(custody);
+        self.shared.settled.notify_waiters();
+        Err(Refusal::Busy("this tenant holds its share of the spool (spool.tenant_share)"))
     }
 
     /// A plain body as the inbox stores it now.

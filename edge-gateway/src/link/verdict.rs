@@ -78,6 +78,30 @@ impl Shared {
         self.acked.notify_waiters();
     }
 
+    /// Batches that die in the spool by its policy. Those that are on their way by now stay. Gives how many batches died.
+    pub(crate) fn give_up(&self, seqs: &[Seq], reason: Reason) -> usize {
+        let gone: Vec<(Item, bool)> = {
+            let mut shipper = self.shipper.lock();
+            seqs.iter().filter_map(|seq| shipper.give_up(*seq)).collect()
+        };
+        if gone.is_empty() {
+            return 0;
+        }
+        self.spool.with(|log| {
+            let mut custody = self.custody.lock();
+            for (item, was_sent) in &gone {
+                if log.discard(item.seq) {
+                    custody.dropped(item, reason);
+                    if *was_sent {
+                        custody.possibly_delivered(item);
+                    }
+                }
+            }
+        });
+        self.acked.notify_waiters();
+        gone.len()
+    }
+
     fn put_aside(&self, seq: Seq) -> Result<bool, String> {
         // One payload in memory at a time, and one that counts what is there.
         let _turn = self.rejected.turn();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use segment_log::{CheckpointError, Committer, CommitterOptions, Hand, Log};
 
 use super::alive::Alive;
+use super::bounds::Pace;
 use super::open::{self, Disks, Driver};
 use super::tasks::{self, Trim};
 use super::{Parts, RunError, SharedCustody};
@@ -27,6 +28,7 @@ pub struct ByHand {
     /// Does the spool's rounds.
     pub spool: Hand,
     trim: Trim,
+    pace: Pace,
 }
 
 #[derive(Default)]
@@ -65,7 +67,8 @@ impl ByHand {
         let trim = Trim::new(clock.now());
         let thrift = Thrift::new(config.inbox.budget_bytes);
         let ingest = Ingest::on_clock(custody, parts.inbox.committer.clone(), encoders, config.receive.max_request_bytes, thrift, clock);
-        Ok(Self { ingest, parts, inbox, spool, trim })
+        let pace = Pace::of(&parts);
+        Ok(Self { ingest, parts, inbox, spool, trim, pace })
     }
 
     /// The way in.
@@ -106,6 +109,12 @@ impl ByHand {
     /// Reads the oldest entry of the backlog; false when there is none, or none now.
     pub fn read_backlog(&self, now: Instant) -> bool {
         self.parts.read_backlog(now)
+    }
+
+    /// What the spool's policy says, as an edge does once a second before [`ByHand::maintain`]: what is too old, beyond a tenant's share, or
+    /// in the way of what comes is dropped and counted. `wall` is Unix seconds.
+    pub fn keep_bounds(&mut self, now: Instant, wall: u64) {
+        self.parts.keep_bounds(now, wall, &mut self.pace);
     }
 
     /// What happens once a second: checkpoints, and a stalled spool is tried again.

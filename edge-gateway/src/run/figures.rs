@@ -22,6 +22,11 @@ fn counters() {
         "Rows that the sender was told to keep, by tenant, signal and reason"
     );
     describe_counter!("tributary_edge_dropped_rows_total", Unit::Count, "Rows lost after their OK, by tenant, signal and reason");
+    describe_counter!(
+        "tributary_edge_possibly_delivered_rows_total",
+        Unit::Count,
+        "Of the dropped rows, those whose batch had been sent, or may have been before a restart, so that a router may have them; by tenant and signal"
+    );
     describe_counter!("tributary_edge_shipped_rows_total", Unit::Count, "Rows that a router acknowledged, by tenant and signal");
     describe_counter!("tributary_edge_damaged_records_total", Unit::Count, "Records that were not what was written, by log");
     describe_counter!(
@@ -45,6 +50,11 @@ fn gauges() {
     describe_gauge!("tributary_edge_link_up", "1 while a router has taken us in");
     describe_gauge!("tributary_edge_sender_connections", Unit::Count, "Open connections of senders, by listener");
     describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
+    describe_gauge!(
+        "tributary_edge_tenants_over_share",
+        Unit::Count,
+        "Tenants that hold their share of the spool (spool.tenant_share) and are refused or lose their oldest batches"
+    );
     describe_gauge!("tributary_edge_inbox_bytes", Unit::Bytes, "Disk that the inbox takes");
     describe_gauge!("tributary_edge_queued_batches", Unit::Count, "Batches that no router acknowledged");
     describe_gauge!("tributary_edge_queued_bytes", Unit::Bytes, "Headers and payloads of batches that no router acknowledged");

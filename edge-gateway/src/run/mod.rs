@@ -11,6 +11,7 @@
 //! the spool is nearly full, and when a part of it has died ([`alive`]). The link's state is in `/ledger` and `tributary_edge_link_up`.
 
 mod alive;
+mod bounds;
 pub mod by_hand;
 mod figures;
 mod open;
@@ -147,6 +148,7 @@ pub(crate) struct Parts {
     pub(crate) memory: Memory,
     pub(crate) readiness: Readiness,
     pub(crate) budgets: open::Budgets,
+    pub(crate) bounds: bounds::Bounds,
     /// Requested when the encoder threads may end.
     pub(crate) closing: Shutdown,
 }

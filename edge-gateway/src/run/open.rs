@@ -14,6 +14,7 @@ use service::shutdown::Shutdown;
 use tokio::sync::Notify;
 
 use super::alive::Alive;
+use super::bounds::Bounds;
 use super::{Parts, RunError, SharedCustody};
 use crate::config::Config;
 use crate::custody::{Recovered, Settings, recover};
@@ -176,7 +177,7 @@ pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) ->
     let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
     let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.cursors().acked);
     for item in items {
-        shipper.add(item);
+        shipper.add_old(item);
     }
     start(config, Arc::new(Mutex::new(custody)), (inbox, spool), shipper, driver)
 }
@@ -216,11 +217,12 @@ fn start(
         inbox_bytes: config.inbox.budget_bytes,
         inbox_segment_bytes: config.inbox.segment_bytes,
         spool_bytes: config.spool.budget_bytes,
-        spool_margin_bytes: config.batch.raw_bytes,
+        spool_margin_bytes: config.batch.raw_bytes.min(config.spool.budget_bytes / 8),
         inbox_margin_bytes: config.inbox.segment_bytes.min(config.receive.max_request_bytes as u64),
     };
     let memory = Memory::new(config.receive.memory_bytes, config.receive.wait);
-    Ok(Parts { link, inbox, encoders, memory, readiness, budgets, closing })
+    let bounds = Bounds { spool: config.spool.clone(), batch_bytes: config.batch.raw_bytes };
+    Ok(Parts { link, inbox, encoders, memory, readiness, budgets, bounds, closing })
 }
 
 fn open_log(what: &'static str, disk: Disk, options: Options) -> Result<(Log, Recovery), OpenLogError> {

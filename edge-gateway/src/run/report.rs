@@ -23,6 +23,7 @@ pub(super) fn ledger(name: &EdgeName, parts: &Parts) -> Value {
                 "shipped": terms.shipped,
                 "dropped": terms.dropped,
                 "refused": terms.refused,
+                "possibly_delivered": terms.possibly_delivered,
                 "queued": queued.total(),
                 "queued_in": { "requests": queued.requests, "inbox": queued.inbox, "spool": queued.spool, "unread": queued.unread },
                 "duplicates": duplicates,

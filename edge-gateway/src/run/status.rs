@@ -11,12 +11,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use federation_proto::identity::{EdgeName, Seq, SpoolId};
+use federation_proto::identity::{EdgeName, Seq, SpoolId, TenantId};
 use serde::Serialize;
 use service::admin::Report;
 
 use super::{Parts, report};
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::link::LinkStatus;
 
 /// How the router is reached; the fallback over TCP will be another.
@@ -69,6 +69,12 @@ struct Queue {
     /// Time of the oldest record in it, Unix nanoseconds; none if it is empty or no record has a time.
     oldest_unix_nano: Option<u64>,
     stalled: bool,
+    when_full: WhenFull,
+    max_age_seconds: Option<u64>,
+    /// What one tenant may hold, in bytes.
+    tenant_share_bytes: Option<u64>,
+    /// Tenants that are refused, since they hold their share.
+    refused_tenants: Vec<TenantId>,
 }
 
 /// How far the router is with the batches of the spool.
@@ -133,7 +139,11 @@ impl Desk {
     fn queue(&self) -> Queue {
         let parts = &self.parts;
         let disk = Disk { disk_bytes: parts.link.spool.with(|log| log.bytes_on_disk()), budget_bytes: parts.budgets.spool_bytes };
-        let stalled = parts.link.custody.lock().is_stalled();
+        let (stalled, refused_tenants) = {
+            let custody = parts.link.custody.lock();
+            (custody.is_stalled(), custody.over_share().iter().cloned().collect())
+        };
+        let policy = &parts.bounds.spool;
         let shipper = parts.link.shipper.lock();
         let depth = shipper.depth();
         Queue {
@@ -145,6 +155,10 @@ impl Desk {
             in_flight_bytes: depth.in_flight_bytes,
             oldest_unix_nano: shipper.items().map(|item| item.oldest_unix_nano).filter(|nanos| *nanos > 0).min(),
             stalled,
+            when_full: policy.when_full,
+            max_age_seconds: policy.max_age.map(|age| age.as_secs()),
+            tenant_share_bytes: policy.tenant_bytes,
+            refused_tenants,
         }
     }
 

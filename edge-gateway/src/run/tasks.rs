@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Parts;
 use super::alive::Alive;
+use super::bounds::Pace;
 use crate::clock;
 use crate::config::Config;
 use crate::custody::{Custody, Rows, checkpoint_inbox, checkpoint_spool};
@@ -179,6 +180,7 @@ async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
     let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trim = Trim::new(clock::now());
+    let mut pace = Pace::of(&parts);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -186,14 +188,15 @@ async fn maintain(parts: Arc<Parts>, ingest: Ingest, working: Shutdown) {
         }
         let (worker, disk_refuses) = (Arc::clone(&parts), ingest.disk_refuses());
         let done = tokio::task::spawn_blocking(move || {
+            worker.keep_bounds(clock::now(), clock::unix_seconds(), &mut pace);
             worker.take_checkpoints(clock::now(), &mut trim);
             // Before a stalled spool is tried again: one whose disk fails would always look well right after.
             worker.say_how_it_is(disk_refuses);
             worker.resume();
-            trim
+            (trim, pace)
         });
         match done.await {
-            Ok(state) => trim = state,
+            Ok(state) => (trim, pace) = state,
             Err(_) => return tracing::error!("maintenance panicked; no more checkpoints are taken"),
         }
     }

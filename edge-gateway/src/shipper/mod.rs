@@ -76,10 +76,18 @@ enum State {
     },
 }
 
+impl State {
+    fn is_on_its_way(self) -> bool {
+        matches!(self, Self::Sending { .. } | Self::Sent { .. })
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     item: Item,
     state: State,
+    /// It has been on its way, or may have been before a restart.
+    was_sent: bool,
 }
 
 /// What the driver does next.
@@ -129,6 +137,7 @@ pub struct Shipper {
     cap: LinkCap,
     entries: BTreeMap<Seq, Entry>,
     bytes: u64,
+    tenant_bytes: BTreeMap<TenantId, u64>,
     ready: BTreeMap<Class, Ready>,
     held: BTreeSet<(Instant, Seq)>,
     tenants_held: BTreeMap<TenantId, Instant>,
@@ -157,6 +166,7 @@ impl Shipper {
             cap,
             entries: BTreeMap::new(),
             bytes: 0,
+            tenant_bytes: BTreeMap::new(),
             ready: BTreeMap::new(),
             held: BTreeSet::new(),
             tenants_held: BTreeMap::new(),
@@ -173,13 +183,44 @@ impl Shipper {
 
     /// A batch that is on disk. Batches come in the order of `seq`; one that was added before is not added again.
     pub fn add(&mut self, item: Item) {
+        self.insert(item, false);
+    }
+
+    /// As [`Shipper::add`], of one that was on disk when the process started: it may have been sent before.
+    pub fn add_old(&mut self, item: Item) {
+        self.insert(item, true);
+    }
+
+    fn insert(&mut self, item: Item, was_sent: bool) {
         if self.entries.contains_key(&item.seq) {
             return;
         }
         self.bytes += item.wire_bytes;
+        match self.tenant_bytes.get_mut(&item.tenant) {
+            Some(bytes) => *bytes += item.wire_bytes,
+            None => drop(self.tenant_bytes.insert(item.tenant.clone(), item.wire_bytes)),
+        }
         let seq = item.seq;
-        self.entries.insert(seq, Entry { item, state: State::Ready });
+        self.entries.insert(seq, Entry { item, state: State::Ready, was_sent });
         self.make_ready(seq);
+    }
+
+    /// Batches below `end` that are not on their way, oldest first.
+    pub fn idle(&self, end: Seq) -> impl Iterator<Item = &Item> {
+        self.entries.range(..end).filter(|(_, entry)| !entry.state.is_on_its_way()).map(|(_, entry)| &entry.item)
+    }
+
+    /// The batch dies for want of room or time, unless it is on its way by now. Says whether a router may have it all the same: it was
+    /// sent once, and the verdict was lost.
+    pub fn give_up(&mut self, seq: Seq) -> Option<(Item, bool)> {
+        let entry = self.entries.get(&seq).filter(|entry| !entry.state.is_on_its_way())?;
+        let was_sent = entry.was_sent;
+        self.remove(seq).map(|item| (item, was_sent))
+    }
+
+    /// Header and payload bytes of each tenant that has batches here.
+    pub fn tenant_bytes(&self) -> impl Iterator<Item = (&TenantId, u64)> {
+        self.tenant_bytes.iter().map(|(tenant, bytes)| (tenant, *bytes))
     }
 
     /// No batch below will be sent again, whatever happens: what the router may forget ids below.
@@ -212,8 +253,7 @@ impl Shipper {
 
     /// The batches that a router has been sent or is being sent, without a verdict. At most [`Limits::in_flight_batches`].
     pub fn in_flight(&self) -> impl Iterator<Item = Seq> {
-        let on_its_way = |entry: &Entry| matches!(entry.state, State::Sending { .. } | State::Sent { .. });
-        self.entries.iter().filter(move |(_, entry)| on_its_way(entry)).map(|(seq, _)| *seq)
+        self.entries.iter().filter(|(_, entry)| entry.state.is_on_its_way()).map(|(seq, _)| *seq)
     }
 
     /// The link's own rate limit.
@@ -264,6 +304,12 @@ impl Shipper {
         self.leave_state(seq);
         let entry = self.entries.remove(&seq)?;
         self.bytes -= entry.item.wire_bytes;
+        if let Some(bytes) = self.tenant_bytes.get_mut(&entry.item.tenant) {
+            *bytes -= entry.item.wire_bytes;
+            if *bytes == 0 {
+                self.tenant_bytes.remove(&entry.item.tenant);
+            }
+        }
         Some(entry.item)
     }
 

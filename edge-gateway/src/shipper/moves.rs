@@ -10,6 +10,7 @@ impl Shipper {
     pub(super) fn begin(&mut self, seq: Seq) {
         self.leave_state(seq);
         if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.was_sent = true;
             self.in_flight_bytes += entry.item.wire_bytes;
             self.sending.insert((entry.item.class, seq));
         }
@@ -52,7 +53,7 @@ impl Shipper {
 
     /// Takes the batch out of the set that its state keeps it in, and off the credit.
     pub(super) fn leave_state(&mut self, seq: Seq) {
-        let Some(Entry { item, state }) = self.entries.get(&seq) else { return };
+        let Some(Entry { item, state, .. }) = self.entries.get(&seq) else { return };
         match *state {
             State::Ready => {
                 if let Some(tenants) = self.ready.get_mut(&item.class)

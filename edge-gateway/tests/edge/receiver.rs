@@ -269,7 +269,7 @@ async fn over_the_memory_budget_senders_are_told_to_retry() {
 async fn full_disks_refuse_and_lose_nothing() {
     let pki = Pki::new();
     let receive = "receive: { grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", max_request: 1MiB, memory: 16MiB }\n";
-    let disks = "inbox: { budget: 16MiB }\nspool: { budget: 4MiB, segment: 1MiB }\n";
+    let disks = "inbox: { budget: 16MiB }\nspool: { budget: 4MiB, segment: 1MiB, when_full: refuse }\n";
     let (edge, _data) = start(&pki, &format!("drain: 100ms\n{receive}{disks}")).await;
     let mut taken = 0u64;
     let mut noise = 1u64;
