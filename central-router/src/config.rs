@@ -28,7 +28,7 @@ use service::config::{ByteSize, ConfigError, Invalid, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
 use crate::admission::{CELL_BYTES, Ceiling};
-use crate::listener::Timeouts;
+use crate::intake::Timeouts;
 use crate::sql::{QueryConfig, RawQuery};
 use crate::tier::TierConfig;
 

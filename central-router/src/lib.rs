@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`], [`cli`], [`pki`], [`edges`] | What it was told: file, command line, certificates, allow-list |
 //! | [`listener`] | QUIC: the driver of connections and batch streams |
-//! | [`session`] | One connection, decided: who, what, which verdict on a batch. Pure |
+//! | [`intake`], [`session`] | One connection, decided: what comes and goes; who, what, which verdict on a batch. Pure |
 //! | [`admission`], [`dedup`] | Ceilings per tenant; ids that are on the journal already. Pure |
 //! | [`journal`] | The durable log and the [`journal::book`] about it: cursors, queue, ledger |
 //! | [`tier`] | Destinations: the registry, the consumer loop, and [`tier::local`] |
@@ -26,6 +26,7 @@ pub mod config;
 pub mod dedup;
 pub mod edges;
 mod housekeeping;
+pub mod intake;
 pub mod journal;
 pub mod ledger;
 pub mod listener;

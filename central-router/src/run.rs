@@ -168,7 +168,13 @@ fn consumers(config: &Config, journal: &Journal, readiness: &Readiness) -> Resul
 }
 
 fn shared(config: &Config, journal: Journal, allowed: AllowList, readiness: Readiness) -> Result<Shared, ListenError> {
-    let limits = Limits { router: config.name.to_string(), credit: config.credit, max_batch: config.max_batch, encodings: vec![ENCODING] };
+    let limits = Limits {
+        router: config.name.to_string(),
+        credit: config.credit,
+        max_batch: config.max_batch,
+        encodings: vec![ENCODING],
+        journal: journal.id(),
+    };
     let admission = Admission::new(start_of_time(), &config.tenants, config.default_ceiling);
     let trust = Trust::open(&config.tls)?;
     Ok(Shared { limits, timeouts: config.timeouts, allowed, trust, admission, journal, readiness, connected: Connected::default() })

@@ -163,6 +163,10 @@ pub struct Welcome {
     /// What this router knows of the spools that Hello named.
     #[prost(message, repeated, tag = "6")]
     pub spools: Vec<SpoolSeen>,
+    /// The 16 bytes of the journal's id: two routers that say the same share one, and a batch is once in it. Empty from a router that does
+    /// not say it.
+    #[prost(bytes = "vec", tag = "7")]
+    pub journal: Vec<u8>,
 }
 
 /// How far a router has seen a spool. A spool that has not assigned all numbers below `next` was put back to an older image: what it

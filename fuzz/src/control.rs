@@ -64,6 +64,7 @@ pub fn from_router(rng: &mut Rng) -> RouterMessage {
             credit_bytes: rng.next(),
             max_batch_bytes: 1 << 20,
             spools: vec![SpoolSeen { spool, next: rng.next() }],
+            journal: vec![7; 16],
         }
         .into(),
         1 => Ack { spool, ranges: (0..rng.below(5) as u64).map(|n| SeqRange { first: 9 * n, last: 9 * n + 3 }).collect() }.into(),

@@ -84,7 +84,7 @@ fn name(name: &str) -> TenantId {
 }
 
 fn session() -> Session {
-    let limits = Limits { router: "r".to_owned(), credit: CREDIT, max_batch: MAX_BATCH, encodings: vec![ENCODING] };
+    let limits = Limits { router: "r".to_owned(), credit: CREDIT, max_batch: MAX_BATCH, encodings: vec![ENCODING], journal: [9; 16] };
     Session::new(EdgeName::new("eu").expect("a name"), limits)
 }
 

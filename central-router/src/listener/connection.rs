@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use federation_proto::control::{EdgeMessage, NackReason, edge_message};
+use bytes::Bytes;
+use federation_proto::control::{EdgeMessage, RouterMessage};
 use federation_proto::frame::{CloseCode, ControlDecoder, FrameError, encode_control};
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::EdgeName;
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use segment_log::AppendError;
 use service::shutdown::Shutdown;
 use service::supervise::{self, survive};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::outbox::{Outbox, Unread};
 use super::trust::Chain;
 use super::{Shared, batch};
-use crate::session::{Desk, Session, Verdict, Violation, charge};
+use crate::intake::{Heard, Intake, Payload, unread};
+use crate::session::{Desk, Session, Violation};
 
 /// A certificate's date is waited for no longer than this at a time: the wall clock may be set.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -28,8 +30,9 @@ const MAX_REASON_LEN: usize = 200;
 pub(super) struct Link {
     shared: Arc<Shared>,
     quic: Connection,
-    session: Mutex<Session>,
-    outbox: Outbox,
+    intake: Mutex<Intake>,
+    /// There is something to say.
+    word: Notify,
     answered: Notify,
     id: u64,
 }
@@ -39,9 +42,8 @@ struct Leaving(Arc<Link>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let Link { shared, session, id, .. } = self.0.as_ref();
-        session.lock().close(&mut shared.journal.book());
-        shared.connected.leave(*id, unix_seconds());
+        self.0.with(Intake::close);
+        self.0.shared.connected.leave(self.0.id, unix_seconds());
     }
 }
 
@@ -83,8 +85,8 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutd
     if let Some(oldest) = surplus {
         oldest.close(VarInt::from_u32(CloseCode::Busy.code()), b"this edge has too many connections: the oldest makes room");
     }
-    let session = Session::new(edge.clone(), shared.limits.clone());
-    let link = Arc::new(Link { shared, quic, session: Mutex::new(session), outbox: Outbox::default(), answered: Notify::new(), id });
+    let intake = Mutex::new(Intake::new(Session::new(edge.clone(), shared.limits.clone())));
+    let link = Arc::new(Link { shared, quic, intake, word: Notify::new(), answered: Notify::new(), id });
     tracing::info!(%edge, remote = %link.quic.remote_address(), "connected");
     let leaving = Leaving(Arc::clone(&link));
     let end = match survive(link.run(&chain, &shutdown, drain)).await {
@@ -183,32 +185,33 @@ impl Link {
 
     /// One message. True for Hello.
     fn hear(&self, message: EdgeMessage) -> Result<bool, Violation> {
-        let mut session = self.session.lock();
-        session.spoke(clock())?;
-        match message.kind {
-            Some(edge_message::Kind::Hello(hello)) => {
-                let welcome = session.hello(&hello, &self.shared.allowed, &mut self.shared.journal.book())?;
-                self.shared.connected.labelled(self.id, session.labels());
-                for before in self.shared.connected.ships(self.id, session.spools()) {
-                    tracing::info!(edge = %session.edge(), remote = %before.remote_address(), "a newer connection takes over");
-                    before.close(VarInt::from_u32(CloseCode::Busy.code()), b"a newer connection ships from this spool");
-                }
-                self.outbox.say(welcome);
+        match self.with(|intake, desk| intake.hear(clock(), message, desk))? {
+            Heard::Hello => {
+                self.came_in();
                 Ok(true)
             }
-            Some(edge_message::Kind::Status(status)) => {
-                session.status(&status, &self.shared.allowed, &mut self.shared.journal.book())?;
+            Heard::Status(status) => {
                 self.shared.connected.said(self.id, &status, unix_seconds());
                 Ok(false)
             }
-            // Of a later version.
-            None => Ok(false),
+            Heard::Nothing => Ok(false),
+        }
+    }
+
+    /// Those of its edge that shipped from the same spools before are dead and not known to be yet.
+    fn came_in(&self) {
+        let intake = self.intake.lock();
+        let session = intake.session();
+        self.shared.connected.labelled(self.id, session.labels());
+        for before in self.shared.connected.ships(self.id, session.spools()) {
+            tracing::info!(edge = %session.edge(), remote = %before.remote_address(), "a newer connection takes over");
+            before.close(VarInt::from_u32(CloseCode::Busy.code()), b"a newer connection ships from this spool");
         }
     }
 
     /// Writes what the outbox has, until it is closed and empty and the peer has it all.
     async fn speak(&self, mut stream: SendStream) -> End {
-        while let Some(messages) = self.outbox.take().await {
+        while let Some(messages) = self.words().await {
             for message in messages {
                 let Ok(frame) = encode_control(&message) else {
                     return Violation::new(CloseCode::Internal, "frame", "a message of the router is too long").into();
@@ -223,6 +226,20 @@ impl Link {
         let _ = stream.finish();
         let _ = tokio::time::timeout(Duration::from_secs(2), stream.stopped()).await;
         End::Drained
+    }
+
+    /// What to say next; `None` when all is said.
+    async fn words(&self) -> Option<Vec<RouterMessage>> {
+        loop {
+            let word = self.word.notified();
+            {
+                let mut intake = self.intake.lock();
+                if intake.has_word() {
+                    return intake.take();
+                }
+            }
+            word.await;
+        }
     }
 
     async fn take_batches(self: &Arc<Self>) -> End {
@@ -247,7 +264,7 @@ impl Link {
 
     /// Revocation, expiry and a change of whom the router trusts reach live connections.
     async fn recheck(&self, chain: &Chain) -> End {
-        let edge = self.session.lock().edge().clone();
+        let edge = self.intake.lock().session().edge().clone();
         let (mut list, mut trust) = (self.shared.allowed.changes(), self.shared.trust.changes());
         loop {
             if !self.shared.allowed.has(&edge) {
@@ -269,85 +286,78 @@ impl Link {
     /// On shutdown: nothing new, goodbye, all that was accepted answered, then the end of the control stream.
     async fn leave(&self, shutdown: &Shutdown, drain: Duration) -> End {
         shutdown.requested().await;
-        self.session.lock().drain();
-        self.outbox.go_away(drain);
+        self.with(|intake, _| intake.leave(drain));
         loop {
             let answered = self.answered.notified();
-            if self.session.lock().held() == 0 {
+            if self.intake.lock().is_answered() {
                 break;
             }
             answered.await;
         }
-        self.outbox.close();
+        self.with(|intake, _| intake.finish());
         // The writer ends the connection.
         std::future::pending().await
     }
 
-    /// The session's verdict on a batch.
-    pub(super) fn judge(&self, header: &BatchHeader) -> Result<Verdict, Violation> {
-        let mut session = self.session.lock();
+    /// Has something decided, and has said what comes of it.
+    fn with<R>(&self, decide: impl FnOnce(&mut Intake, &mut Desk<'_>) -> R) -> R {
+        let mut intake = self.intake.lock();
         let mut book = self.shared.journal.book();
         let mut desk = Desk { allowed: &self.shared.allowed, admission: &self.shared.admission, book: &mut book };
-        session.judge(clock(), header, &mut desk)
+        let decided = decide(&mut intake, &mut desk);
+        if intake.has_word() {
+            self.word.notify_one();
+        }
+        decided
+    }
+
+    /// Is the payload behind this header wanted?
+    pub(super) fn judge(&self, header: &BatchHeader) -> Result<bool, Violation> {
+        self.with(|intake, desk| intake.header(clock(), header, desk))
+    }
+
+    /// The end of an accepted batch.
+    pub(super) fn take_payload(self: &Arc<Self>, header: BatchHeader, payload: Payload) -> Result<(), Violation> {
+        if let Some(payload) = self.with(|intake, desk| intake.payload(&header, payload, desk))? {
+            self.journal(header, payload);
+        }
+        self.answered.notify_waiters();
+        Ok(())
+    }
+
+    fn journal(self: &Arc<Self>, header: BatchHeader, payload: Bytes) {
+        let (link, started, said) = (Arc::clone(self), clock(), header.clone());
+        self.shared.journal.append(header, payload, move |result| {
+            if result.is_ok() {
+                link.shared.connected.took(link.id, u64::from(said.rows), u64::from(said.payload_len));
+                metrics::histogram!("tributary_router_journal_seconds").record(clock().saturating_duration_since(started).as_secs_f64());
+            }
+            link.report(&result);
+            let answer = {
+                let mut intake = link.intake.lock();
+                intake.journalled(&said, &result, &link.shared.admission)
+            };
+            link.word.notify_one();
+            link.answered.notify_waiters();
+            if let Err(violation) = answer {
+                close(&link.quic, None, &violation);
+            }
+        });
+    }
+
+    /// Is the journal writable? A full queue, a full budget (reported apart) or a large record is no answer to that.
+    fn report(&self, result: &Result<(), AppendError>) {
+        let readiness = &self.shared.readiness;
+        match result {
+            Ok(()) => readiness.set("journal", Ok(())),
+            Err(AppendError::Full { .. } | AppendError::Busy { .. } | AppendError::TooLarge { .. } | AppendError::Closed) => {}
+            Err(error) => readiness.set("journal", Err(&error.to_string())),
+        }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
-
-    /// The batch was charged to its tenant and is not on the journal.
-    pub(super) fn refund(&self, header: &BatchHeader) {
-        self.shared.admission.refund(&header.tenant, charge(header));
-    }
-
-    /// A batch of this connection is on the journal.
-    pub(super) fn took(&self, rows: u64, bytes: u64) {
-        self.shared.connected.took(self.id, rows, bytes);
-    }
-
-    /// The bytes of an accepted batch are free again.
-    pub(super) fn answered(&self, header: &BatchHeader) {
-        self.session.lock().answered(header);
-        self.answered.notify_waiters();
-    }
-
-    /// The batch is on the journal. From any thread.
-    pub(super) fn ack(&self, header: &BatchHeader) -> Result<(), Violation> {
-        self.outbox.ack(header.id).map_err(|Unread| unread())
-    }
-
-    /// The batch is not. From any thread.
-    pub(super) fn nack(&self, header: &BatchHeader, reason: NackReason, after: Duration, message: String) -> Result<(), Violation> {
-        count_batch(nack_label(reason));
-        self.outbox.nack(header.id, reason, after, message).map_err(|Unread| unread())
-    }
-
-    /// Ends the connection from a thread that is not its task.
-    pub(super) fn fail(&self, violation: &Violation) {
-        close(&self.quic, None, violation);
-    }
-}
-
-pub(super) fn count_batch(outcome: &'static str) {
-    metrics::counter!("tributary_router_batches_total", "outcome" => outcome).increment(1);
-}
-
-fn nack_label(reason: NackReason) -> &'static str {
-    match reason {
-        NackReason::Unspecified => "unspecified",
-        NackReason::OverQuota => "over_quota",
-        NackReason::JournalFull => "journal_full",
-        NackReason::Again => "again",
-        NackReason::Draining => "draining",
-        NackReason::TenantNotAllowed => "tenant_not_allowed",
-        NackReason::TooLarge => "too_large",
-        NackReason::UnknownEncoding => "unknown_encoding",
-        NackReason::Malformed => "malformed",
-    }
-}
-
-fn unread() -> Violation {
-    Violation::new(CloseCode::Timeout, "control_unread", "the peer does not read its control stream")
 }
 
 #[expect(clippy::disallowed_methods, reason = "driver: reads the clock for admission")]

@@ -1,4 +1,4 @@
-//! Edges connect here: QUIC with client certificates. The driver around [`crate::session`], which decides.
+//! Edges connect here: QUIC with client certificates. The driver around [`crate::intake`], which decides.
 //!
 //! One task per connection and one per batch stream; a connection that breaks a rule, stalls or fails ends alone.
 //!
@@ -11,7 +11,6 @@ mod batch;
 mod connected;
 mod connection;
 mod door;
-mod outbox;
 mod reset;
 mod socket;
 mod trust;
@@ -32,6 +31,7 @@ use tokio::task::JoinSet;
 use self::door::{Answer, Door, Place};
 use crate::admission::Admission;
 use crate::edges::AllowList;
+use crate::intake::Timeouts;
 use crate::journal::Journal;
 use crate::session::{Limits, Violation};
 
@@ -48,17 +48,6 @@ pub const MAX_HANDSHAKES: usize = 256;
 pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
 /// A peer that is silent for this long is gone. Edges say how they are once a second.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long a peer may take for what it owes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For the handshake, for the control stream, and for Hello on it; also to read what it is told.
-    pub hello: Duration,
-    /// From a batch stream's or control frame's first byte to the end of the header or frame.
-    pub header: Duration,
-    /// For each further 4 KiB of a payload.
-    pub payload: Duration,
-}
 
 /// What all connections share.
 pub struct Shared {

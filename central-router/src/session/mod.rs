@@ -56,6 +56,8 @@ pub struct Limits {
     pub max_batch: u32,
     /// Encodings that can be read.
     pub encodings: Vec<u16>,
+    /// The id of the journal, for Welcome.
+    pub journal: [u8; 16],
 }
 
 /// The peer broke a rule: its connection is closed with this.
@@ -234,6 +236,7 @@ impl Session {
             credit_bytes: self.limits.credit,
             max_batch_bytes: self.limits.max_batch,
             spools: seen,
+            journal: self.limits.journal.to_vec(),
         })
     }
 

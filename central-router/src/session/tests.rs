@@ -27,7 +27,7 @@ impl Fixture {
         std::fs::write(&path, "edges: {eu: {tenants: [acme]}}").unwrap();
         let now = origin();
         let ceilings = HashMap::from([(tenant("acme"), Ceiling { rate: MIB, burst: MIB })]);
-        let limits = Limits { router: "r".to_owned(), credit: 100_000, max_batch: 10_000, encodings: vec![ENCODING] };
+        let limits = Limits { router: "r".to_owned(), credit: 100_000, max_batch: 10_000, encodings: vec![ENCODING], journal: [9; 16] };
         Self {
             session: Session::new(EdgeName::new("eu").unwrap(), limits),
             allowed: AllowList::open(&path).unwrap(),

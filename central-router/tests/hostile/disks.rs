@@ -107,7 +107,7 @@ async fn a_full_disk_under_the_journal_acks_nothing() {
     let journal = open(&store);
     let readiness = Readiness::new();
     let shared = Shared {
-        limits: Limits { router: "r".to_owned(), credit: 4 << 20, max_batch: 1 << 20, encodings: vec![ENCODING] },
+        limits: Limits { router: "r".to_owned(), credit: 4 << 20, max_batch: 1 << 20, encodings: vec![ENCODING], journal: [9; 16] },
         timeouts: config.timeouts,
         allowed: AllowList::open(&config.edges).unwrap(),
         trust: Trust::open(&config.tls).unwrap(),

@@ -133,7 +133,7 @@ async fn welcome(mut said: RecvStream, say: mpsc::Sender<RouterMessage>) {
                     encodings: vec![u32::from(ENCODING)],
                     credit_bytes: u64::from(CREDIT_BYTES),
                     max_batch_bytes: MAX_BATCH_BYTES,
-                    spools: Vec::new(),
+                    ..Welcome::default()
                 };
                 if say.send(welcome.into()).await.is_err() {
                     return;

@@ -4,7 +4,9 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`connect`] | Sockets, TLS, transport settings |
-//! | [`session`] | One connection: control stream, batch streams, acks |
+//! | [`talk`] | The conversation with a router, decided |
+//! | [`session`] | Its driver: one connection |
+//! | [`line`], [`quic`] | What it goes over |
 //! | [`status`] | What a router is told once a second |
 //! | [`verdict`] | Acks and refusals applied to spool and ledger |
 //! | [`rejected`] | Where batches go that a router refuses for good |
@@ -13,9 +15,12 @@
 //! whose streams are open (`Limits::streams` per class).
 
 mod connect;
+mod line;
+mod quic;
 mod rejected;
 mod session;
 mod status;
+pub mod talk;
 mod verdict;
 
 use std::collections::HashMap;
@@ -172,12 +177,13 @@ impl Link {
             Ok(connected) => connected,
             Err(error) => return failed(error),
         };
-        let ended = session::Session::new(&self.shared, &self.introduction, connection).run(stop).await;
+        let ended = match quic::Quic::start(socket, connection).await {
+            Ok(line) => session::Session::new(&self.shared, &self.introduction, line).run(stop).await,
+            Err(end) => Ended { welcomed: false, go_away: false, why: end.why },
+        };
         self.shared.shipper.lock().disconnected();
         self.shared.status.lock().disconnected();
         metrics::gauge!("tributary_edge_link_up").set(0.0);
-        // Lets the close reach the router; a dead link is not waited for.
-        let _ = tokio::time::timeout(Duration::from_millis(500), socket.wait_idle()).await;
         ended
     }
 }

@@ -11,7 +11,7 @@ use federation_proto::ledger::Reason;
 use segment_log::ReadError;
 
 use super::Shared;
-use crate::shipper::Item;
+use crate::shipper::{Item, Shipper};
 use crate::spool::Stored;
 
 /// A refused batch is not sent again before this, whatever the router says.
@@ -19,50 +19,49 @@ const LEAST_RETRY: Duration = Duration::from_millis(100);
 /// Nor held back for longer than this.
 const MOST_RETRY: Duration = Duration::from_secs(300);
 
-impl Shared {
-    /// The router has these on its journal. Says how many of them were news.
-    pub(super) fn acked(&self, ack: &Ack) -> usize {
-        if ack.spool != self.spool_id.0 {
-            return 0;
-        }
-        let items: Vec<Item> = {
-            let mut shipper = self.shipper.lock();
-            ack.ranges.iter().flat_map(|range| shipper.acked(Seq(range.first), Seq(range.last))).collect()
-        };
-        if !items.is_empty() {
-            self.spool.with(|log| {
-                let mut custody = self.custody.lock();
-                for item in &items {
-                    if log.ack(item.seq) {
-                        custody.shipped(item);
-                    }
-                }
-            });
-            self.acked.notify_waiters();
-        }
-        items.len()
+/// The router has these on its journal: what of them was here.
+pub(super) fn acked(ack: &Ack, spool: SpoolId, shipper: &mut Shipper) -> Vec<Item> {
+    if ack.spool != spool.0 {
+        return Vec::new();
     }
+    ack.ranges.iter().flat_map(|range| shipper.acked(Seq(range.first), Seq(range.last))).collect()
+}
 
-    /// The router did not take this batch. If it never will, says which and why: to be refused.
-    pub(super) fn nacked(&self, now: Instant, nack: &Nack) -> Option<(Seq, Reason)> {
-        if nack.spool != self.spool_id.0 {
-            return None;
-        }
-        let seq = Seq(nack.seq);
-        let reason = NackReason::try_from(nack.reason).unwrap_or(NackReason::Unspecified);
-        metrics::counter!("tributary_edge_nacks_total", "reason" => format!("{reason:?}")).increment(1);
-        if reason.is_permanent() {
-            tracing::error!(batch = %seq, ?reason, message = nack.message, "a router refused a batch for good");
-            return Some((seq, dropped(reason)));
-        }
-        let after = Duration::from_millis(nack.retry_after_ms).clamp(LEAST_RETRY, MOST_RETRY);
-        tracing::debug!(batch = %seq, ?reason, ?after, message = nack.message, "a router wants a batch later");
-        self.shipper.lock().hold(seq, now + after, reason == NackReason::OverQuota);
-        None
+/// The router did not take this batch. If it never will, says which and why: to be refused.
+pub(super) fn nacked(now: Instant, nack: &Nack, spool: SpoolId, shipper: &mut Shipper) -> Option<(Seq, Reason)> {
+    if nack.spool != spool.0 {
+        return None;
+    }
+    let seq = Seq(nack.seq);
+    let reason = NackReason::try_from(nack.reason).unwrap_or(NackReason::Unspecified);
+    metrics::counter!("tributary_edge_nacks_total", "reason" => format!("{reason:?}")).increment(1);
+    if reason.is_permanent() {
+        tracing::error!(batch = %seq, ?reason, message = nack.message, "a router refused a batch for good");
+        return Some((seq, dropped(reason)));
+    }
+    let after = Duration::from_millis(nack.retry_after_ms).clamp(LEAST_RETRY, MOST_RETRY);
+    tracing::debug!(batch = %seq, ?reason, ?after, message = nack.message, "a router wants a batch later");
+    shipper.hold(seq, now + after, reason == NackReason::OverQuota);
+    None
+}
+
+impl Shared {
+    /// Batches that the shipper has let go are on a router's journal.
+    pub fn shipped(&self, items: &[Item]) {
+        self.spool.with(|log| {
+            let mut custody = self.custody.lock();
+            for item in items {
+                if log.ack(item.seq) {
+                    custody.shipped(item);
+                }
+            }
+        });
+        metrics::counter!("tributary_edge_acked_batches_total").increment(items.len() as u64);
+        self.acked.notify_waiters();
     }
 
     /// A batch that the shipper has let go dies for a stated reason; its bytes are put aside. Blocks.
-    pub(super) fn reject(&self, item: &Item, reason: Reason) {
+    pub fn reject(&self, item: &Item, reason: Reason) {
         let seq = item.seq;
         match self.put_aside(seq) {
             Ok(true) => {}
@@ -112,7 +111,7 @@ impl Shared {
     }
 
     /// The record of a batch that the shipper has let go is not what was written: it is quarantined, and its rows are counted. Blocks.
-    pub(super) fn damaged(&self, item: &Item, error: &ReadError) {
+    pub fn damaged(&self, item: &Item, error: &ReadError) {
         let seq = item.seq;
         tracing::error!(batch = %seq, tenant = %item.tenant, rows = item.rows, %error, "a batch in the spool cannot be read: dropped");
         metrics::counter!("tributary_edge_damaged_records_total", "log" => "spool").increment(1);
@@ -123,8 +122,11 @@ impl Shared {
         self.acked.notify_waiters();
     }
 
-    /// The record of a batch as it goes on the wire: header and payload.
-    pub(super) fn read(&self, seq: Seq) -> Result<(Vec<u8>, bytes::Bytes), ReadError> {
+    /// The record of a batch as it goes on the wire: header and payload. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]: of kind `Io` the disk may yet give it, of the others it never will.
+    pub fn read(&self, seq: Seq) -> Result<(Vec<u8>, bytes::Bytes), ReadError> {
         let record = self.spool.with(|log| log.prepare_read(seq)).and_then(|read| read.run())?;
         let stored = Stored::decode(&record.meta).map_err(|_| ReadError::NotPending(seq))?;
         Ok((stored.named(self.spool_id, seq).encode(), record.payload))

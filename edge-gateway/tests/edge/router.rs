@@ -117,6 +117,7 @@ impl Router {
                             credit_bytes: 64 << 20,
                             max_batch_bytes: 16 << 20,
                             spools,
+                            ..Welcome::default()
                         };
                         say.send(welcome.into()).await.unwrap();
                     }

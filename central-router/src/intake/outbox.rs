@@ -8,30 +8,22 @@ use std::time::Duration;
 
 use federation_proto::control::{Ack, GoAway, Nack, NackReason, RouterMessage, SeqRange};
 use federation_proto::identity::{BatchId, SpoolId};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 /// Nacks that may wait.
-pub(super) const MAX_NACKS: usize = 4_096;
+pub const MAX_NACKS: usize = 4_096;
 /// Ack ids that may wait: duplicates are acked without taking credit.
 const MAX_ACKS: usize = 65_536;
 /// Ranges in one Ack: keeps it below the cap of a control frame.
 const MAX_RANGES: usize = 8_192;
 
+/// See the module.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(super) struct Outbox {
     acks: BTreeMap<SpoolId, Vec<u64>>,
     ack_count: usize,
     nacks: Vec<Nack>,
     others: Vec<RouterMessage>,
     closed: bool,
-}
-
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    waiting: Mutex<Waiting>,
-    changed: Notify,
 }
 
 /// The peer does not read what it is told.
@@ -40,68 +32,48 @@ pub(super) struct Unread;
 
 impl Outbox {
     /// The batch is on the journal.
-    pub(super) fn ack(&self, id: BatchId) -> Result<(), Unread> {
-        let mut waiting = self.waiting.lock();
-        if waiting.ack_count >= MAX_ACKS {
+    pub(super) fn ack(&mut self, id: BatchId) -> Result<(), Unread> {
+        if self.ack_count >= MAX_ACKS {
             return Err(Unread);
         }
-        waiting.ack_count += 1;
-        waiting.acks.entry(id.spool).or_default().push(id.seq.0);
-        self.changed.notify_one();
+        self.ack_count += 1;
+        self.acks.entry(id.spool).or_default().push(id.seq.0);
         Ok(())
     }
 
     /// The batch is not.
-    pub(super) fn nack(&self, id: BatchId, reason: NackReason, retry_after: Duration, message: String) -> Result<(), Unread> {
-        let mut waiting = self.waiting.lock();
-        if waiting.nacks.len() >= MAX_NACKS {
+    pub(super) fn nack(&mut self, id: BatchId, reason: NackReason, retry_after: Duration, message: String) -> Result<(), Unread> {
+        if self.nacks.len() >= MAX_NACKS {
             return Err(Unread);
         }
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        waiting.nacks.push(Nack { spool: id.spool.0.to_vec(), seq: id.seq.0, reason: reason.into(), retry_after_ms, message });
-        self.changed.notify_one();
+        self.nacks.push(Nack { spool: id.spool.0.to_vec(), seq: id.seq.0, reason: reason.into(), retry_after_ms, message });
         Ok(())
     }
 
     /// Any other message; there are few.
-    pub(super) fn say(&self, message: impl Into<RouterMessage>) {
-        self.waiting.lock().others.push(message.into());
-        self.changed.notify_one();
+    pub(super) fn say(&mut self, message: impl Into<RouterMessage>) {
+        self.others.push(message.into());
     }
 
     /// The router leaves.
-    pub(super) fn go_away(&self, deadline: Duration) {
+    pub(super) fn go_away(&mut self, deadline: Duration) {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         self.say(GoAway { deadline_ms, message: "the router is stopping".to_owned() });
     }
 
-    /// Nothing more will be said: the writer ends the stream when all is written.
-    pub(super) fn close(&self) {
-        self.waiting.lock().closed = true;
-        self.changed.notify_one();
+    /// Nothing more will be said.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Would [`Outbox::take`] give something, or the end?
+    pub(super) fn has_word(&self) -> bool {
+        self.closed || self.ack_count > 0 || !self.nacks.is_empty() || !self.others.is_empty()
     }
 
     /// What to write next, in order; `None` when closed and all was taken.
-    pub(super) async fn take(&self) -> Option<Vec<RouterMessage>> {
-        loop {
-            let changed = self.changed.notified();
-            {
-                let mut waiting = self.waiting.lock();
-                let messages = waiting.take();
-                if !messages.is_empty() {
-                    return Some(messages);
-                }
-                if waiting.closed {
-                    return None;
-                }
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Waiting {
-    fn take(&mut self) -> Vec<RouterMessage> {
+    pub(super) fn take(&mut self) -> Option<Vec<RouterMessage>> {
         let mut messages = std::mem::take(&mut self.others);
         for (spool, seqs) in std::mem::take(&mut self.acks) {
             for ranges in ranges(seqs).chunks(MAX_RANGES) {
@@ -110,7 +82,7 @@ impl Waiting {
         }
         self.ack_count = 0;
         messages.extend(std::mem::take(&mut self.nacks).into_iter().map(RouterMessage::from));
-        messages
+        (!messages.is_empty() || !self.closed).then_some(messages)
     }
 }
 

@@ -1,0 +1,217 @@
+//! The transport over QUIC: a control stream, and a unidirectional stream for each batch.
+//!
+//! Batch bytes are written by short tasks, one chunk each, so that a stream that the router does not read holds up no other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use federation_proto::control::{EdgeMessage, RouterMessage};
+use federation_proto::frame::{CloseCode, ControlDecoder, encode_control};
+use federation_proto::identity::Seq;
+use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use segment_log::ReadError;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Shared;
+use super::line::{Event, SAY_TIMEOUT};
+use super::talk::{End, Outcome};
+use crate::shipper::Chunk;
+
+/// Control messages read ahead.
+const MESSAGES_AHEAD: usize = 16;
+/// Code of a reset: the router's verdict came before the end.
+const UNWANTED: VarInt = VarInt::from_u32(0);
+/// Control goes before data.
+const CONTROL_PRIORITY: i32 = 1;
+/// So that a close reaches the router; a dead link is not waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A batch whose stream is open.
+struct Outgoing {
+    stream: SendStream,
+    /// Header, then payload: what is not written yet.
+    header: Bytes,
+    payload: Bytes,
+}
+
+/// What a task has done.
+enum Done {
+    Written(Outgoing),
+    Delivered,
+    Unreadable(ReadError),
+    /// The connection is gone.
+    Gone,
+}
+
+/// A connection.
+pub(super) struct Quic {
+    endpoint: Endpoint,
+    connection: Connection,
+    control: SendStream,
+    heard: mpsc::Receiver<Result<RouterMessage, String>>,
+    listening: JoinHandle<()>,
+    writes: JoinSet<(Chunk, Done)>,
+    /// Streams between two chunks, by attempt.
+    open: HashMap<u64, Outgoing>,
+}
+
+impl Drop for Quic {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Quic {
+    /// Opens the control stream.
+    pub(super) async fn start(endpoint: Endpoint, connection: Connection) -> Result<Self, End> {
+        let (control, answers) = connection.open_bi().await.map_err(|error| End::new(CloseCode::Drain, error.to_string()))?;
+        // A stream that was just opened has a priority to set.
+        let _ = control.set_priority(CONTROL_PRIORITY);
+        let (hear, heard) = mpsc::channel(MESSAGES_AHEAD);
+        let listening = tokio::spawn(listen(answers, hear));
+        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new() })
+    }
+
+    pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
+        let frame = encode_control(message).map_err(|error| End::new(CloseCode::Internal, error.to_string()))?;
+        let said = tokio::time::timeout(SAY_TIMEOUT, self.control.write_all(&frame)).await;
+        said.map_err(|_| End::new(CloseCode::Timeout, "the router does not read what it is told"))?.map_err(|_| self.gone())
+    }
+
+    pub(super) fn write(&mut self, shared: &Arc<Shared>, chunk: Chunk) {
+        let outgoing = self.open.remove(&chunk.attempt);
+        let (shared, connection) = (Arc::clone(shared), self.connection.clone());
+        self.writes.spawn(async move { (chunk, write(shared, connection, chunk, outgoing).await) });
+    }
+
+    pub(super) fn reset(&mut self, attempt: u64) {
+        if let Some(mut outgoing) = self.open.remove(&attempt) {
+            let _ = outgoing.stream.reset(UNWANTED);
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            tokio::select! {
+                heard = self.heard.recv() => return match heard {
+                    Some(Ok(message)) => Event::Heard(message),
+                    Some(Err(error)) => Event::Ended(End::new(CloseCode::Malformed, error)),
+                    None => Event::Ended(self.gone()),
+                },
+                Some(done) = self.writes.join_next(), if !self.writes.is_empty() => match done {
+                    Ok((chunk, done)) => {
+                        if let Some(event) = self.done(chunk, done) {
+                            return event;
+                        }
+                    }
+                    Err(error) => return Event::Ended(End::new(CloseCode::Internal, format!("a batch could not be written: {error}"))),
+                },
+                _ = self.connection.closed() => return Event::Ended(self.gone()),
+            }
+        }
+    }
+
+    fn done(&mut self, chunk: Chunk, done: Done) -> Option<Event> {
+        let outcome = match done {
+            Done::Written(outgoing) => {
+                if chunk.last {
+                    self.writes.spawn(async move {
+                        let stopped = outgoing.stream.stopped().await;
+                        (chunk, stopped.map_or(Done::Gone, |_| Done::Delivered))
+                    });
+                } else {
+                    self.open.insert(chunk.attempt, outgoing);
+                }
+                Outcome::Written
+            }
+            Done::Delivered => Outcome::Delivered,
+            Done::Unreadable(error) => Outcome::Unreadable(error),
+            Done::Gone => return Some(Event::Ended(self.gone())),
+        };
+        Some(Event::Done(chunk, outcome))
+    }
+
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.connection.stats().udp_tx.bytes
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        Some(self.connection.rtt())
+    }
+
+    pub(super) async fn close(mut self, end: &End) {
+        self.writes.abort_all();
+        self.connection.close(VarInt::from_u32(end.code.code()), end.why.as_bytes());
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
+    }
+
+    fn gone(&self) -> End {
+        let why = self.connection.close_reason().map_or_else(|| "the control stream ended".to_owned(), |reason| reason.to_string());
+        End::new(CloseCode::Drain, why)
+    }
+}
+
+/// Reads the router's messages; ends with the stream, or with the first that is none.
+async fn listen(mut answers: RecvStream, heard: mpsc::Sender<Result<RouterMessage, String>>) {
+    let mut decoder = ControlDecoder::<RouterMessage>::default();
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(Some(len)) = answers.read(&mut buffer).await {
+        decoder.push(&buffer[..len]);
+        loop {
+            let message = match decoder.next_message() {
+                Ok(None) => break,
+                Ok(Some(message)) => Ok(message),
+                Err(error) => Err(error.to_string()),
+            };
+            let last = message.is_err();
+            if heard.send(message).await.is_err() || last {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes one chunk, after opening the stream for the first.
+async fn write(shared: Arc<Shared>, connection: Connection, chunk: Chunk, outgoing: Option<Outgoing>) -> Done {
+    let mut outgoing = match outgoing {
+        Some(outgoing) => outgoing,
+        None => match begin(shared, connection, chunk.seq).await {
+            Ok(outgoing) => outgoing,
+            Err(done) => return done,
+        },
+    };
+    let mut left = usize::try_from(chunk.len).unwrap_or(usize::MAX);
+    while left > 0 {
+        let part = if outgoing.header.has_remaining() { &mut outgoing.header } else { &mut outgoing.payload };
+        let piece = part.split_to(left.min(part.len()));
+        if piece.is_empty() {
+            break;
+        }
+        left -= piece.len();
+        if let Err(error) = outgoing.stream.write_chunk(piece).await {
+            return stopped(chunk, &error);
+        }
+    }
+    if chunk.last
+        && let Err(error) = outgoing.stream.finish()
+    {
+        return stopped(chunk, &error);
+    }
+    Done::Written(outgoing)
+}
+
+/// The router wants no more of it; or there is no connection, which is noticed elsewhere.
+fn stopped(chunk: Chunk, error: &dyn std::error::Error) -> Done {
+    tracing::debug!(batch = %chunk.seq, %error, "the router stopped reading a batch");
+    Done::Delivered
+}
+
+async fn begin(shared: Arc<Shared>, connection: Connection, seq: Seq) -> Result<Outgoing, Done> {
+    let read = tokio::task::spawn_blocking(move || shared.read(seq)).await.map_err(|_| Done::Gone)?;
+    let (header, payload) = read.map_err(Done::Unreadable)?;
+    let stream = connection.open_uni().await.map_err(|_| Done::Gone)?;
+    Ok(Outgoing { stream, header: Bytes::from(header), payload })
+}
