@@ -105,19 +105,16 @@ impl Log {
         self.checkpoints = self.checkpoints.saturating_add(1);
         self.voids.bury(burial.seq);
         self.index.note_checkpoint(burial.location, &self.pending, self.frontier(position));
-        let mut removed = false;
+        // The directory is not synced for it. A power cut may bring the segments back: this checkpoint says that nothing in them is
+        // wanted. Little comes back, since a new segment syncs the directory before anything in it counts.
         for number in burial.dead {
-            removed |= self.remove_segment(number);
+            self.remove_segment(number);
         }
         self.hollow_out(burial.discarded);
-        if removed && let Err(error) = self.store.sync_dir() {
-            // A power cut may bring the segments back; this checkpoint says that nothing in them is wanted.
-            tracing::warn!(place = self.store.place(), %error, "cannot sync the directory after removing segments");
-        }
     }
 
-    pub(super) fn remove_segment(&mut self, number: SegmentNo) -> bool {
-        let Some(segment) = self.segments.get(&number) else { return false };
+    pub(super) fn remove_segment(&mut self, number: SegmentNo) {
+        let Some(segment) = self.segments.get(&number) else { return };
         // First, so that the store's is the last descriptor.
         self.files.forget(number);
         if let Err(error) = self.store.remove(&segment.name)
@@ -125,11 +122,10 @@ impl Log {
         {
             tracing::warn!(place = self.store.place(), segment = segment.name, %error, "cannot remove a segment; trying again with the next checkpoint");
             self.stats.removal_failures_total += 1;
-            return false;
+            return;
         }
         self.bytes_on_disk = self.bytes_on_disk.saturating_sub(segment.bytes.saturating_sub(segment.hollow_bytes));
         self.segments.remove(&number);
         self.stats.segments_removed_total += 1;
-        true
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::removal::{Remover, share};
 use super::{Store, StoreEntry, StoreFile, StoreLock};
 
 const LOCK_FILE: &str = "lock";
@@ -18,6 +19,7 @@ const QUARANTINE: &str = "quarantine";
 #[derive(Debug)]
 pub struct FileStore {
     dir: PathBuf,
+    remover: Remover,
 }
 
 impl FileStore {
@@ -31,7 +33,7 @@ impl FileStore {
             create_durably(&dir)?;
         }
         fs::create_dir_all(dir.join(QUARANTINE))?;
-        Ok(Self { dir })
+        Ok(Self { remover: Remover::new(dir.clone()), dir })
     }
 
     /// The directory.
@@ -109,22 +111,24 @@ impl Store for FileStore {
     }
 
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(self.dir.join(name))?))
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.dir.join(name))?;
+        share(&file)?;
+        Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.dir.join(name))?))
+        let file = OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
+        share(&file)?;
+        Ok(Arc::new(file))
     }
 
-    /// Returns when the name is gone. The blocks go when the last descriptor is closed, which takes some 30 ms for 64 MiB and is
-    /// nothing to hold up a log for: a thread does it.
+    /// Returns when the name is gone; its blocks, and the directory's sync, are for a thread that nobody waits for.
     fn remove(&self, name: &str) -> io::Result<()> {
         let path = self.dir.join(name);
-        let last = File::open(&path);
+        let last = OpenOptions::new().write(true).open(&path);
         fs::remove_file(path)?;
         if let Ok(last) = last {
-            // Without a thread it is closed here.
-            let _ = std::thread::Builder::new().name("segment-removal".to_owned()).spawn(move || drop(last));
+            self.remover.free(last);
         }
         Ok(())
     }

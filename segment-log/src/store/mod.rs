@@ -8,6 +8,7 @@
 
 mod file;
 mod read_only;
+mod removal;
 mod sim;
 
 use std::any::Any;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file::list_files;
+use super::removal::share;
 use super::{Store, StoreEntry, StoreFile, StoreLock};
 
 /// See the module.
@@ -49,6 +50,7 @@ impl Store for ReadOnlyStore {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {
         let file: File = OpenOptions::new().read(true).open(self.dir.join(name))?;
+        share(&file)?;
         Ok(Arc::new(file))
     }
 
