@@ -14,3 +14,23 @@ pub(super) fn give_way() {
         tracing::debug!(%error, "an encoder thread keeps its priority");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thread_priority::thread_schedule_policy;
+
+    use super::*;
+
+    /// The thread that gives way is idle to the scheduler, and no other thread with it.
+    #[test]
+    fn only_the_calling_thread_gives_way() {
+        let before = thread_schedule_policy().unwrap();
+        let there = std::thread::spawn(|| {
+            give_way();
+            thread_schedule_policy().unwrap()
+        });
+        assert_eq!(there.join().unwrap(), ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
+        assert_eq!(thread_schedule_policy().unwrap(), before);
+        assert_ne!(before, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
+    }
+}
