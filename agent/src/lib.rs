@@ -7,6 +7,7 @@
 //!
 //! | Module | What it does |
 //! |---|---|
+//! | [`cli`] | The command line |
 //! | [`config`] | What an operator may set |
 //! | [`probe`] | What can be watched; pure, one file each |
 //! | [`loader`] | Programs into the kernel, or what exactly is missing |
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aggregate;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

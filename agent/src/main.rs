@@ -1,41 +1,13 @@
 //! `tributary-agent`: parse, run, drain. Everything else is in the library.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::Config;
+use agent::cli::{Arguments, Command, Options};
 use agent::config::Mode;
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use service::shutdown::Shutdown;
-
-/// Sees TCP connects and processes by eBPF and sends them as OpenTelemetry to the edge.
-#[derive(Parser)]
-#[command(name = "tributary-agent", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Runs until SIGTERM or SIGINT.
-    #[command(after_help = "Example: tributary-agent run --config /etc/tributary/agent.yaml")]
-    Run(Options),
-    /// Reads the configuration and says which probes this machine permits.
-    #[command(after_help = "Example: tributary-agent check --config /etc/tributary/agent.yaml")]
-    Check(Options),
-}
-
-#[derive(clap::Args)]
-struct Options {
-    /// The configuration; TRIBUTARY_AGENT__SECTION__KEY=value overrides it.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Logs one JSON object per line.
-    #[arg(long)]
-    json: bool,
-}
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -47,7 +19,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     let config = Config::read(&options.config)?;
-    service::observe::init_tracing(options.json);
+    service::observe::init_tracing(options.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals().context("cannot watch for signals")?;

@@ -43,4 +43,4 @@ mod testing;
 pub mod tier;
 pub mod watched;
 
-pub use run::{Ready, RunError, describe_metrics, run, run_with};
+pub use run::{Ready, RunError, check_dates, describe_metrics, run, run_with};

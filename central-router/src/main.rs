@@ -53,6 +53,7 @@ fn check(path: &Path) -> anyhow::Result<String> {
     let config = Config::load(path)?;
     service::tls::install_provider();
     config.tls.server_config(&[ALPN]).context("tls")?;
+    central_router::check_dates(&config).context("tls")?;
     let edges = Edges::load(&config.edges)?;
     for (name, tier) in &config.tiers {
         tier.verify().with_context(|| format!("tiers.{name}"))?;

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use federation_proto::codec::ENCODING;
 use service::admin::{Admin, AdminError, Readiness};
@@ -13,6 +13,7 @@ use service::config::ConfigError;
 use service::observe::install_metrics;
 use service::shutdown::Shutdown;
 use service::supervise::watch_over;
+use service::tls::TlsError;
 use tokio::task::JoinSet;
 
 use crate::admission::Admission;
@@ -69,6 +70,15 @@ pub struct Ready {
     pub admin: SocketAddr,
 }
 
+/// Checks that the router's certificate is valid now: edges refuse one that is not.
+///
+/// # Errors
+/// If it cannot be read, is expired, or is not valid yet.
+#[expect(clippy::disallowed_methods, reason = "driver: a certificate's dates are wall-clock dates")]
+pub fn check_dates(config: &Config) -> Result<(), TlsError> {
+    config.tls.valid_at(SystemTime::now())
+}
+
 /// Runs a router until `shutdown` is requested, and drains it.
 ///
 /// # Errors
@@ -83,6 +93,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
 /// As [`run`].
 pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Ready)) -> Result<(), RunError> {
     service::tls::install_provider();
+    if let Err(problem) = check_dates(&config) {
+        tracing::warn!(%problem, "tls: a certificate is outside its dates: edges will refuse it");
+    }
     let metrics = install_metrics();
     describe_metrics();
     let readiness = Readiness::new();
@@ -98,7 +111,10 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     let admin = Admin { listen: config.admin, readiness: readiness.clone(), ledger, metrics }.bind().await?;
     let stop_admin = Shutdown::new();
     let tails = Desk::new(journal.clone(), config.query.tokens.clone(), operator_token(&config), stop_admin.clone());
-    let admin = admin.merge(crate::sql::routes(&config)?).merge(roster::routes(&shared)).merge(tail::routes(tails));
+    let admin = admin
+        .merge("/edges    JSON: who may connect, who does, how far behind each is\n", roster::routes(&shared))
+        .merge("/api/v1/query  POST, with a token of query.tokens: SQL over its tenant's records\n", crate::sql::routes(&config)?)
+        .merge("/api/v1/tail   with a token: its tenant's records as they are journalled\n", tail::routes(tails));
     let listen = listener.local_addr().map_err(|error| ListenError::Bind { listen: config.listen, error })?;
     let addresses = Ready { listen, admin: admin.local_addr() };
     tracing::info!(router = %config.name, listen = %addresses.listen, admin = %addresses.admin, "ready");

@@ -86,7 +86,7 @@ impl Admin {
         let listen = self.listen;
         let listener = TcpListener::bind(listen.addr()).await.map_err(|error| AdminError { listen, error })?;
         let local_addr = listener.local_addr().map_err(|error| AdminError { listen, error })?;
-        Ok(BoundAdmin { listener, local_addr, routes: routes(self) })
+        Ok(BoundAdmin { listener, local_addr, routes: routes(self), index: INDEX.to_owned() })
     }
 
     /// Binds and serves until `shutdown` is requested. To be able to watch a drain, give it a
@@ -106,6 +106,8 @@ pub struct BoundAdmin {
     listener: TcpListener,
     local_addr: SocketAddr,
     routes: Router,
+    /// What `/` answers: a line for each path.
+    index: String,
 }
 
 impl BoundAdmin {
@@ -114,23 +116,26 @@ impl BoundAdmin {
         self.local_addr
     }
 
-    /// Adds routes of the process's own; panics, as axum does, if one of them exists already.
+    /// Adds routes of the process's own, and to `/` the lines that say what they are (`"/edges    JSON: …\n"`); panics, as axum
+    /// does, if one of them exists already.
     #[must_use]
-    pub fn merge(mut self, routes: Router) -> Self {
+    pub fn merge(mut self, lines: &str, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
+        self.index.push_str(lines);
         self
     }
 
     /// Answers until `shutdown` is requested, then finishes the requests it has begun.
     pub async fn serve(self, shutdown: Shutdown) {
-        let limited = self.routes.layer(DefaultBodyLimit::max(server::MAX_BODY_BYTES));
+        let index = self.index;
+        let routes = self.routes.route("/", get(move || async move { index })).fallback(no_such_path);
+        let limited = routes.layer(DefaultBodyLimit::max(server::MAX_BODY_BYTES));
         server::serve(self.listener, limited, shutdown).await;
     }
 }
 
 fn routes(admin: Admin) -> Router {
     Router::new()
-        .route("/", get(index))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -138,11 +143,13 @@ fn routes(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-async fn index() -> &'static str {
-    "/healthz  200 while the process lives\n\
-     /readyz   200 if data moves, else 503 with the reasons\n\
-     /metrics  Prometheus text\n\
-     /ledger   JSON: what happened to every record\n"
+const INDEX: &str = "/healthz  200 while the process lives\n\
+                     /readyz   200 if data moves, else 503 with the reasons\n\
+                     /metrics  Prometheus text\n\
+                     /ledger   JSON: what happened to every record\n";
+
+async fn no_such_path() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "no such path here: / lists what there is\n")
 }
 
 async fn healthz() -> &'static str {

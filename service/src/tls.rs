@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
@@ -94,7 +95,7 @@ pub enum TlsError {
 }
 
 const INIT: &str = "create a CA with `tributary-router pki init DIR` and copy its ca.pem here";
-const ISSUE: &str = "make one with `tributary-router pki issue --edge NAME` (`pki init DIR` for a router)";
+const ISSUE: &str = "make one with `tributary-router pki issue --edge NAME --tenant TENANT` (`pki init DIR` for a router)";
 
 impl TlsFiles {
     /// For a client that shows its certificate and checks the server's name and issuer. `alpn`:
@@ -151,6 +152,21 @@ impl TlsFiles {
             other => other,
         })
     }
+
+    /// Whether this process's own certificate is valid at `now`: TLS refuses one that is not at the peer, who cannot mend it.
+    ///
+    /// # Errors
+    /// If it cannot be read, is expired, or is not valid yet.
+    pub fn valid_at(&self, now: SystemTime) -> Result<(), TlsError> {
+        valid_at(&self.cert, now, ISSUE)
+    }
+}
+
+/// Whether the first certificate of the file at `path` is valid at `now`.
+fn valid_at(path: &Path, now: SystemTime, remedy: &'static str) -> Result<(), TlsError> {
+    let chain = certificates(path, remedy)?;
+    let problem = spiffe::out_of_date(&chain[0], now).map_err(|problem| unusable(path, problem, remedy))?;
+    problem.map_or(Ok(()), |problem| Err(unusable(path, problem, remedy)))
 }
 
 /// The owner's certificate first; never empty.

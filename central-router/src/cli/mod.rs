@@ -16,7 +16,8 @@ use service::config::ConfigError;
 use crate::config::Config;
 use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 
-/// Receives batches of telemetry from edges over QUIC, journals them before it acknowledges, and hands them to its tiers.
+/// Receives batches of telemetry from edges over QUIC, journals them before it acknowledges, and
+/// hands them to its tiers.
 ///
 /// A first router, on one machine:
 ///
@@ -27,13 +28,15 @@ use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 ///   tributary-router edges --config router.yaml
 ///   tributary-router ledger --config router.yaml
 ///   tributary-router tail --config router.yaml --tenant acme --where service=checkout
-///   tributary-router query --config router.yaml --tenant acme "SELECT ServiceName, count(*) FROM otel_traces GROUP BY 1"
+///   tributary-router query --config router.yaml --tenant acme "SELECT count(*) FROM otel_traces"
 ///
-/// Copy ca.pem, edges/paris-1.pem and edges/paris-1.key to that edge. Every configuration key can be overridden by the environment,
-/// for example TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB. TRIBUTARY_LOG=debug shows more.
+/// Copy ca.pem, edges/paris-1.pem and edges/paris-1.key to that edge. Every configuration key can be
+/// overridden by the environment, for example TRIBUTARY_ROUTER__JOURNAL__BUDGET=64GiB.
+/// TRIBUTARY_LOG=debug shows more.
 ///
-/// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked cannot be had; 2 the configuration or
-/// the command line is wrong; 3 the answer is there and is not a good one (a ledger that does not balance).
+/// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked
+/// cannot be had; 2 the configuration or the command line is wrong; 3 the answer is there and is not
+/// a good one (a ledger that does not balance).
 #[derive(Debug, Parser)]
 #[command(name = "tributary-router", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -62,7 +65,7 @@ pub enum Command {
     Tail(tail::Tail),
     /// Ask one tenant's records in the local tier a question in SQL.
     #[command(after_help = "Examples:\n  tributary-router query --config router.yaml --tenant acme \"SHOW TABLES\"\n  \
-tributary-router query --config router.yaml --tenant acme --format json \"SELECT Body FROM otel_logs ORDER BY Timestamp DESC LIMIT 10\"")]
+tributary-router query --config router.yaml --tenant acme --format json \"SELECT Body FROM otel_logs LIMIT 10\"")]
     Query(Box<crate::sql::command::Query>),
     /// Make certificates: an authority for the federation, and an identity for each edge.
     #[command(subcommand)]

@@ -21,6 +21,7 @@ pub mod tokens;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::{ByteSize, Invalid, Span};
@@ -111,7 +112,7 @@ impl QueryConfig {
 #[error("query: {0}")]
 pub struct SqlError(String);
 
-/// The routes to add to the admin endpoint: none without tokens.
+/// The routes to add to the admin endpoint; without tokens, one that says what is missing.
 ///
 /// # Errors
 /// If the system gives no threads.
@@ -122,8 +123,14 @@ pub fn routes(config: &Config) -> Result<axum::Router, SqlError> {
     match local_tier(config) {
         #[cfg(feature = "sql")]
         Some(tier) if !config.query.tokens.is_empty() => endpoint::routes(&tier, &config.query),
-        _ => Ok(axum::Router::new()),
+        _ => Ok(axum::Router::new().route("/api/v1/query", axum::routing::any(absent))),
     }
+}
+
+/// Says what the endpoint wants; what is not configured opens nothing.
+async fn absent() -> (StatusCode, &'static str) {
+    let missing = "no statements here: expected query.tokens and a local tier in the router's configuration, and a build with SQL\n";
+    (StatusCode::NOT_FOUND, missing)
 }
 
 /// The first local tier: all have the same records.

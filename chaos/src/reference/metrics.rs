@@ -90,7 +90,8 @@ impl Recorder for Listener {
 pub(super) fn page() -> String {
     let mut page = String::from("# Metrics\n\n") + &made_by();
     page += "\nEach process answers `GET /metrics` at its `admin.listen`, in the Prometheus text format. Counters only grow, and end in\n\
-             `_total`; rows are spans, log records and data points. Labels are named in the meaning.\n";
+             `_total`; rows are spans, log records and data points. Labels are named in the meaning. A series appears with its first event: in\n\
+             an alert, `increase(…)` of a series that is not there yet is no value and not 0.\n";
     for source in SOURCES {
         let row = |(name, described): (String, Described)| {
             let unit = described.unit.map_or("", |unit| unit.as_str());

@@ -21,11 +21,12 @@ use crate::config::Config;
 ///   tributary-edge status --config edge.yaml
 ///   tributary-edge spool ls --config edge.yaml
 ///
-/// Any key can be set from the environment: TRIBUTARY_EDGE__SHIP__LINK_CAP=4MiB/s. The log filter is TRIBUTARY_LOG, for example
-/// info,edge_gateway=debug.
+/// Any key can be set from the environment: TRIBUTARY_EDGE__SHIP__LINK_CAP=4MiB/s. The log filter is
+/// TRIBUTARY_LOG, for example info,edge_gateway=debug.
 ///
-/// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked cannot be had; 2 the configuration or
-/// the command line is wrong; 3 the answer is there and is not a good one (not ready, damaged).
+/// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked
+/// cannot be had; 2 the configuration or the command line is wrong; 3 the answer is there and is not
+/// a good one (not ready, damaged).
 #[derive(Debug, Parser)]
 #[command(name = "tributary-edge", version, verbatim_doc_comment)]
 pub struct Cli {

@@ -72,6 +72,8 @@ fn router(link: &Value, now: u64) -> String {
     let endpoint = text(&link["endpoint"]);
     if link["connected"] != true {
         let why = link["error"].as_str().map_or_else(|| "connecting".to_owned(), plain);
+        // What the transport says may begin with the endpoint.
+        let why = why.strip_prefix(&format!("{endpoint}: ")).unwrap_or(&why);
         return format!("NOT CONNECTED, last tried {endpoint}: {why}");
     }
     let since = link["since_unix_seconds"].as_u64().map_or(0, |since| now.saturating_sub(since));
@@ -81,7 +83,11 @@ fn router(link: &Value, now: u64) -> String {
 
 fn rate(link: &Value) -> String {
     let cap = link["cap_bytes_per_second"].as_u64().map_or_else(|| "no cap".to_owned(), |cap| format!("cap {}", Rate(cap)));
-    format!("{}/s now, {cap}, {} connections since the start", bytes(number(&link["bytes_per_second"])), number(&link["connections"]))
+    let connections = match number(&link["connections"]) {
+        1 => "1 connection".to_owned(),
+        several => format!("{several} connections"),
+    };
+    format!("{}/s now, {cap}, {connections} since the start", bytes(number(&link["bytes_per_second"])))
 }
 
 fn inbox(inbox: &Value) -> String {

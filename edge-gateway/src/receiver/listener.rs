@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use service::tls::{ListenerTls, TlsError};
 use tokio::net::{TcpListener, UnixListener};
@@ -100,6 +101,15 @@ impl BoundListener {
         let tls = tls.map(|config| Tls(TlsAcceptor::from(config)));
         Ok(Self { address, key: listener.key, protocol: listener.protocol, socket, tls, accepts: listener.accepts })
     }
+}
+
+/// Checks that the certificate it shows is valid at `now`.
+///
+/// # Errors
+/// [`ListenError::Tls`].
+pub(crate) fn check_dates(listener: &Listener, now: SystemTime) -> Result<(), ListenError> {
+    let valid = |tls: &ListenerTls| tls.valid_at(now);
+    listener.tls.as_ref().map_or(Ok(()), valid).map_err(|error| ListenError::Tls { key: listener.key.clone(), error })
 }
 
 /// Checks what can be checked without the address.

@@ -43,8 +43,8 @@ use crate::config::Connections;
 use crate::identity::Identities;
 use crate::ingest::{Ingest, Memory, Refusal};
 
-pub(crate) use listener::check;
 pub use listener::{BoundListener, ListenError};
+pub(crate) use listener::{check, check_dates};
 
 /// What all listeners share.
 #[derive(Debug, Clone)]

@@ -85,11 +85,24 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Checks what can be checked of a configuration without starting: certificates, the name in them.
+/// Checks what can be checked of a configuration without starting: certificates, the name in them, their dates.
 ///
 /// # Errors
 /// [`RunError`].
 pub fn check(config: &Config) -> Result<(), RunError> {
+    check_files(config)?;
+    dates(config).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Certificates that are expired or not valid yet: a start says so and goes on, since what senders send is to be kept all the same.
+fn dates(config: &Config) -> Vec<RunError> {
+    let now = clock::wall();
+    let ours = config.ship.tls.valid_at(now).map_err(|error| RunError::from(ConnectError::from(error)));
+    let listeners = config.receive.listeners.iter().map(|listener| receiver::check_dates(listener, now).map_err(RunError::from));
+    std::iter::once(ours).chain(listeners).filter_map(Result::err).collect()
+}
+
+fn check_files(config: &Config) -> Result<(), RunError> {
     let id = config.ship.tls.own_id().map_err(ConnectError::from)?;
     if id.kind() != SpiffeKind::Edge || id.name() != config.name.as_str() {
         let cert = config.ship.tls.cert.display().to_string();
@@ -159,7 +172,10 @@ impl Edge {
     /// # Errors
     /// [`RunError`].
     pub async fn start(config: Config) -> Result<Self, RunError> {
-        check(&config)?;
+        check_files(&config)?;
+        for problem in dates(&config) {
+            tracing::warn!(%problem, "a certificate is outside its dates: who is shown it will refuse");
+        }
         let mut listeners = Vec::with_capacity(config.receive.listeners.len());
         for listener in &config.receive.listeners {
             listeners.push(BoundListener::bind(listener.clone()).await?);
@@ -333,7 +349,7 @@ async fn start_admin(config: &Config, parts: &Arc<Parts>, watching: &Shutdown) -
         metrics: service::observe::install_metrics(),
     };
     describe_metrics();
-    let bound = admin.bind().await?.merge(status::routes(config, parts));
+    let bound = admin.bind().await?.merge("/status   JSON: what `tributary-edge status` shows\n", status::routes(config, parts));
     let address = bound.local_addr();
     Ok((tokio::spawn(bound.serve(watching.clone())), address))
 }

@@ -161,6 +161,10 @@ pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) ->
     };
     let (mut spool, spool_found) = open_log("spool", disks.spool, spool_options)?;
     let (inbox, inbox_found) = open_log("inbox", disks.inbox, inbox_options)?;
+    // The inbox's is in memory, so it is made anew by every start.
+    if let Some(why) = &spool_found.index_rebuilt {
+        tracing::warn!(log = "spool", why, "index rebuilt from the segments");
+    }
     let settings = Settings { batch: config.batch, recent: config.inbox.recent, identities: config.identities.clone() };
     let Recovered { custody, items, bad_batches, unread, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
     for seq in bad_batches {
@@ -227,9 +231,6 @@ fn start(
 
 fn open_log(what: &'static str, disk: Disk, options: Options) -> Result<(Log, Recovery), OpenLogError> {
     let (log, found) = Log::open(disk.store, disk.index, options).map_err(|error| OpenLogError::Log { what, error })?;
-    if let Some(why) = &found.index_rebuilt {
-        tracing::warn!(log = what, why, "index rebuilt from the segments");
-    }
     for damage in &found.damaged {
         tracing::warn!(
             log = what,

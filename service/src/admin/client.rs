@@ -70,6 +70,10 @@ impl AskError {
             let start = format!("Start it with `tributary-{part} run`, or name its admin.listen with --config or --admin");
             return format!("{self}; is the {part} running? {start}");
         }
+        // These say themselves what is wrong with the question.
+        if matches!(self, Self::Refused { status: 400 | 401 | 403, .. }) {
+            return self.to_string();
+        }
         format!("{self}; does the {part} of this version listen there? --config or --admin names another address")
     }
 }
@@ -283,8 +287,8 @@ mod tests {
     #[tokio::test]
     async fn what_went_wrong_is_said() {
         let (addr, _server) = server(&[b"HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\n\r\nnot yours"]).await;
-        let refused = Client::new(addr).json("/edges?x=1").await.unwrap_err().to_string();
-        assert!(refused.contains("/edges: 403: not yours"), "{refused}");
+        let refused = Client::new(addr).json("/edges?x=1").await.unwrap_err().with_remedy("router");
+        assert!(refused.ends_with("/edges: 403: not yours"), "{refused}");
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let error = Client::new(nobody).json("/").await.unwrap_err();
         assert!(matches!(error, AskError::Unreachable { .. }) && error.to_string().contains(&nobody.to_string()), "{error}");

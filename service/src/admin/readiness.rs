@@ -50,7 +50,7 @@ impl Readiness {
         match change {
             Change::None => {}
             Change::Refused => tracing::error!(name, "readiness: too many conditions; this one is not reported"),
-            Change::Holds => tracing::info!(condition = name, "data moves again"),
+            Change::Holds => tracing::info!(condition = name, "data moves"),
             Change::Fails => {
                 tracing::warn!(condition = name, reason = state.err(), "data does not move");
             }

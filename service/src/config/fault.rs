@@ -99,6 +99,16 @@ impl Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Enough of a value to know it again: it may be a whole file that is no configuration, such as a key.
+fn clipped(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut start: String = text.chars().take(MOST).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
 impl de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         let message = message.to_string();
@@ -118,7 +128,7 @@ impl de::Error for Fault {
             _ => None,
         };
         let message = match (&found, &scalar) {
-            (Unexpected::Str(text), _) => format!("invalid value {text:?}: expected {expected}"),
+            (Unexpected::Str(text), _) => format!("invalid value {:?}: expected {expected}", clipped(text)),
             (_, Some(value)) => format!("invalid value {value}: expected {expected}"),
             (Unexpected::Unit | Unexpected::Option, _) => {
                 format!("no value: expected {expected}")

@@ -193,6 +193,10 @@ fn a_wrong_value_says_what_is_expected() {
 fn a_wrong_shape_says_what_is_expected() {
     let listen = "listen: 127.0.0.1:1\n";
     for (section, expected) in [
+        (
+            "ship: -----BEGIN PRIVATE KEY----- MIGHAgEAMBMGByqGSM49AgEG",
+            "ship: invalid value \"-----BEGIN PRIVATE KEY----- MIGHAgEAMBMG…\": expected a mapping of keys",
+        ),
         ("ship: fast", "ship: invalid value \"fast\": expected a mapping of keys"),
         ("ship: [1, 2]", "ship: found a list: expected a mapping of keys"),
         ("tiers: { path: /a }", "tiers: found a mapping of keys: expected a list"),

@@ -6,11 +6,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::{TlsError, identity, provider, refused, roots, unusable};
+use super::{TlsError, identity, provider, refused, roots, unusable, valid_at};
 
 /// The files of a listener's identity, as they stand in a configuration.
 #[derive(Clone, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize, serde::Serialize)]
@@ -30,6 +31,14 @@ const PAIR: &str = "give the server's certificate and its key in PEM";
 const CLIENT_CA: &str = "give the certificates of the CA that issues the clients' certificates, in PEM";
 
 impl ListenerTls {
+    /// Whether the certificate that it shows is valid at `now`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is expired, or is not valid yet.
+    pub fn valid_at(&self, now: SystemTime) -> Result<(), TlsError> {
+        valid_at(&self.cert, now, PAIR)
+    }
+
     /// For a server. `alpn`: the protocols it speaks, the preferred first.
     ///
     /// # Errors

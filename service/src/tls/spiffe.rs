@@ -170,6 +170,21 @@ pub fn expires_at(cert_der: &[u8]) -> Result<SystemTime, TlsError> {
     Ok(UNIX_EPOCH + Duration::from_secs(seconds.min(FAR)))
 }
 
+/// What is wrong with a certificate's (DER) dates at `now`; `None`: nothing.
+///
+/// # Errors
+/// If it is not a certificate.
+pub(super) fn out_of_date(cert_der: &[u8], now: SystemTime) -> Result<Option<String>, String> {
+    let (_, certificate) = X509Certificate::from_der(cert_der).map_err(|error| format!("not an X.509 certificate: {error}"))?;
+    let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    Ok(match () {
+        () if now > until.timestamp() => Some(format!("the certificate expired at {until}")),
+        () if now < from.timestamp() => Some(format!("the certificate is not valid before {from}")),
+        () => None,
+    })
+}
+
 fn owner(cert_der: &[u8]) -> Result<SpiffeId, String> {
     let (rest, certificate) = X509Certificate::from_der(cert_der).map_err(|error| format!("not an X.509 certificate: {error}"))?;
     if !rest.is_empty() {

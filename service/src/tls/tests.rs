@@ -155,6 +155,24 @@ fn an_expired_certificate_is_refused() {
     assert!(matches!(error, CertificateError::NotValidYetContext { .. }), "{error:?}");
 }
 
+/// Who starts with a certificate outside its dates is told so by its own side, with the file and the date.
+#[test]
+fn dates_are_checked_where_the_certificate_is() {
+    let ca = Ca::new();
+    let mut params = leaf(vec![uri(EDGE)]);
+    (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    let files = ca.issue("dated", &params);
+    let listener = ListenerTls { cert: files.cert.clone(), key: files.key.clone(), client_ca: None };
+    let at = |year| SystemTime::from(date_time_ymd(year, 6, 1));
+    assert!(files.valid_at(at(2001)).is_ok() && listener.valid_at(at(2001)).is_ok());
+    for (year, told) in [(2000, "is not valid before Jan  1"), (2002, "expired at Jan  1")] {
+        for error in [files.valid_at(at(year)).unwrap_err(), listener.valid_at(at(year)).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains(told) && error.starts_with(&files.cert.display().to_string()), "{error}");
+        }
+    }
+}
+
 /// A client without a certificate gets no connection.
 #[test]
 fn a_client_without_a_certificate_is_refused() {
