@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::{self, Options};
 use crate::part::{self, Role};
-use crate::{ask, bench, dev, kill, load, look, reference, verify};
+use crate::{ask, bench, dev, kill, lab, load, look, reference, verify};
 
 /// A whole Tributary federation on this machine.
 #[derive(Debug, Parser)]
@@ -69,6 +69,14 @@ enum Command {
     /// Needs no privileges and only loopback; about four seconds a kill. As root the agent's kernel programs run too. Exits 0 only when
     /// nothing was lost, nothing doubled, and every ledger balances; else the files are kept and the command to repeat it is told.
     Kill(kill::Args),
+    /// Break the network, processes, disks, clocks and certificates of a federation on hosts of its own, and count every record.
+    ///
+    /// Needs root. Exits 0 only when nothing acknowledged was lost or doubled and everything else held that the scenario expects.
+    #[command(after_help = lab::HELP)]
+    Lab(lab::Args),
+    /// A wire with delay and loss (the lab starts these).
+    #[command(hide = true)]
+    LabRelay(lab::relay::Args),
     /// Measure one part, or the whole path, under load: cost per row, rate, memory, latency, bytes on the wire.
     ///
     /// The part runs as a process of its own on one core, the load on another. Needs a release build to mean anything.
@@ -103,6 +111,8 @@ impl Cli {
             Command::Load(args) => load::main(&args),
             Command::Verify(args) => verify::main(&args),
             Command::Kill(args) => kill::main(&args),
+            Command::Lab(args) => lab::main(&args),
+            Command::LabRelay(args) => lab::relay::main(&args),
             Command::Bench(args) => bench::main(&args),
             Command::Reference(args) => reference::main(&args),
             Command::Part { role, config } => part::main(role, &config),

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod demo;
 pub mod dev;
 pub mod kill;
+pub mod lab;
 pub mod load;
 pub mod look;
 pub mod part;

@@ -102,7 +102,7 @@ impl fmt::Display for Report {
         writeln!(f, "{:<10}{:>14}{:>12}{:>8}{:>9}{:>16}", "", "acknowledged", "found once", "lost", "doubled", "unacknowledged")?;
         let rows = self.signals.iter().map(|(signal, verdict)| (signal.as_str(), verdict));
         for (name, verdict) in rows.chain([("all", &self.total), ("connects", &self.connects)]) {
-            let Verdict { acknowledged, found_once, lost, doubled, unacknowledged } = verdict;
+            let Verdict { acknowledged, found_once, lost, doubled, unacknowledged, .. } = verdict;
             writeln!(f, "{name:<10}{acknowledged:>14}{found_once:>12}{lost:>8}{doubled:>9}{unacknowledged:>16}")?;
         }
         if !self.agent_probes {

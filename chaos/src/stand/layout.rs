@@ -185,9 +185,21 @@ impl Default for Tuning {
 /// The router's configuration, with options of its local tier.
 #[must_use]
 pub fn router_yaml(layout: &Layout, listen: SocketAddr, admin: SocketAddr, tier_options: &str) -> String {
-    let (pki, data, tier) = (layout.pki(), layout.data("router"), layout.tier());
+    router_yaml_at(layout, ("router", &layout.tier()), (listen, admin), tier_options)
+}
+
+/// The same for one of several routers: its part's name, its local tier's folder.
+#[must_use]
+pub fn router_yaml_at(
+    layout: &Layout,
+    (part, tier): (&str, &Path),
+    (listen, admin): (SocketAddr, SocketAddr),
+    tier_options: &str,
+) -> String {
+    let (pki, data) = (layout.pki(), layout.data(part));
+    let name = if part == "router" { "router-1" } else { part };
     format!(
-        "name: router-1
+        "name: {name}
 data_dir: {data}
 listen: {listen}
 admin: {{listen: {admin}}}
@@ -209,6 +221,13 @@ tiers:
 /// An edge's configuration. `router` is where it connects to: its relay.
 #[must_use]
 pub fn edge_yaml(layout: &Layout, edge: &EdgeSpec, router: SocketAddr) -> String {
+    edge_yaml_to(layout, edge, &[router])
+}
+
+/// The same with several routers, in the order of preference.
+#[must_use]
+pub fn edge_yaml_to(layout: &Layout, edge: &EdgeSpec, routers: &[SocketAddr]) -> String {
+    let routers = routers.iter().map(|router| format!("\"{router}\"")).collect::<Vec<_>>().join(", ");
     let (pki, data) = (layout.pki(), layout.data(edge.name));
     let mut tokens = String::new();
     for (tenant, token) in &edge.tenants {
@@ -225,7 +244,7 @@ identity:
   tokens:
 {tokens}batch: {{age: 2s}}
 ship:
-  endpoints: [\"{router}\"]
+  endpoints: [{routers}]
   server_name: localhost
   backoff: {{max: 1s}}
   tls:

@@ -3,7 +3,7 @@
 pub mod admin;
 pub mod layout;
 pub mod ledger;
-mod part;
+pub(crate) mod part;
 pub mod process;
 pub mod relay;
 
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use self::admin::Admin;
 use self::layout::{EdgeSpec, Layout, Tuning};
 use self::part::Part;
+use self::process::Launch;
 use self::relay::{Carried, Relay};
 use crate::part::Role;
 
@@ -54,7 +55,7 @@ pub enum Who {
 #[derive(Debug)]
 pub struct Stand {
     layout: Layout,
-    program: PathBuf,
+    launch: Launch,
     admin: Admin,
     router: Part,
     agent: Option<Part>,
@@ -80,15 +81,16 @@ impl Stand {
         make_certificates(layout, &specs)?;
         let (listen, admin) = (layout::free_address()?, layout::free_address()?);
         let yaml = layout::router_yaml(layout, listen, admin, tuning.tier) + tuning.router;
-        let router = Part::start(layout, &program, (Role::Router, "router"), admin, &yaml)?;
+        let launch = Launch::of(&program);
+        let router = Part::start(layout, &launch, (Role::Router, "router"), admin, &yaml)?;
         let mut edges = Vec::with_capacity(specs.len());
         for spec in specs {
             let link = Relay::open(listen).await?;
             let yaml = layout::edge_yaml(layout, &spec, link.listen()) + tuning.edge;
-            let part = Part::start(layout, &program, (Role::Edge, spec.name), spec.admin, &yaml)?;
+            let part = Part::start(layout, &launch, (Role::Edge, spec.name), spec.admin, &yaml)?;
             edges.push(Edge { spec, link, part });
         }
-        let mut stand = Self { layout: layout.clone(), program, admin: Admin, router, agent: None, edges };
+        let mut stand = Self { layout: layout.clone(), launch, admin: Admin, router, agent: None, edges };
         stand.until_ready().await?;
         Ok(stand)
     }
@@ -110,7 +112,7 @@ impl Stand {
         let token = self.edges[0].spec.tenants.first().map_or("", |(_, token)| token);
         let admin = layout::free_address()?;
         let yaml = layout::agent_yaml(endpoint, token, admin);
-        let agent = self.agent.insert(Part::start(&self.layout, &self.program, (Role::Agent, "agent"), admin, &yaml)?);
+        let agent = self.agent.insert(Part::start(&self.layout, &self.launch, (Role::Agent, "agent"), admin, &yaml)?);
         let deadline = Instant::now() + AGENT_DEADLINE;
         let mut ready = false;
         while !ready && Instant::now() < deadline {

@@ -1,5 +1,6 @@
 //! Parts of the federation as real processes: `tributary-chaos`, started in the part of a router, an edge or an agent.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,14 +21,60 @@ pub struct Process {
     child: Child,
 }
 
+/// How `tributary-chaos` is started in a part: as it is, or by another program and with another environment.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// `tributary-chaos`, behind what starts it, if anything does: `nsenter --net=... --`.
+    words: Vec<OsString>,
+    /// Beside our own environment.
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Launch {
+    /// The program as it is.
+    #[must_use]
+    pub fn of(program: &Path) -> Self {
+        Self { words: vec![program.into()], environment: Vec::new() }
+    }
+
+    /// Started by `starter`, which must become the program (exec), so that its process id is the part's.
+    #[must_use]
+    pub fn by(mut self, starter: &[&str]) -> Self {
+        self.words.splice(0..0, starter.iter().map(OsString::from));
+        self
+    }
+
+    /// With this variable set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.words.first().map_or_else(OsString::new, Clone::clone));
+        command.args(self.words.iter().skip(1)).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
 impl Process {
     /// Starts a part with its configuration; what it prints goes to `log`, behind what is there.
     ///
     /// # Errors
     /// When the program cannot be started or the log not be opened.
     pub fn start(program: &Path, role: Role, config: &Path, log: &Path) -> io::Result<Self> {
+        Self::launch(&Launch::of(program), role, config, log)
+    }
+
+    /// The same, started in a way of one's own.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn launch(launch: &Launch, role: Role, config: &Path, log: &Path) -> io::Result<Self> {
         let out = File::options().create(true).append(true).open(log)?;
-        let child = Command::new(program)
+        let child = launch
+            .command()
             .args(["part", role.as_str(), "--config"])
             .arg(config)
             .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! The verdict: every id that a sender logged as acknowledged, looked for in the Parquet files of its tenant.
 //!
-//! Reads files and logs alone; trusts no counter of edge or router. Memory: 17 bytes a record, logged or found besides, at most
+//! Reads files and logs alone; trusts no counter of edge or router. Memory: 19 bytes a record that was logged, 16 one that was found besides, at most
 //! [`MAX_RECORDS`] of each.
 
 pub mod ack_log;
@@ -29,17 +29,19 @@ pub struct Verdict {
     pub found_once: u64,
     /// Of those, not in the tier of their tenant.
     pub lost: u64,
-    /// In the tier more than once, acknowledged or not.
+    /// In one router's tier more than once, acknowledged or not.
     pub doubled: u64,
+    /// Of the acknowledged, in the tiers of several routers, in each once: two journals cannot know of each other.
+    pub possibly_doubled: u64,
     /// In the tier, but acknowledged in none of these logs: their OK was lost and nobody asked again, or others sent them.
     pub unacknowledged: u64,
 }
 
 impl Verdict {
-    /// Is every record there, once?
+    /// Is every record there, once in any router's tier?
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.found_once == self.acknowledged
+        self.lost == 0 && self.doubled == 0 && self.found_once + self.possibly_doubled == self.acknowledged
     }
 
     /// The numbers of several signals together.
@@ -50,43 +52,67 @@ impl Verdict {
             found_once: sum.found_once + verdict.found_once,
             lost: sum.lost + verdict.lost,
             doubled: sum.doubled + verdict.doubled,
+            possibly_doubled: sum.possibly_doubled + verdict.possibly_doubled,
             unacknowledged: sum.unacknowledged + verdict.unacknowledged,
         })
     }
 }
 
-/// Ids that were acknowledged, in order, and how often each was found; and what was found besides.
+/// Ids that were acknowledged, in order, and how often each was found: in the tier that is read now, twice in one, in how many; and what
+/// was found besides.
 #[derive(Debug, Default)]
 struct Expected {
     ids: Vec<RecordId>,
-    found: Vec<u8>,
+    found: Vec<Found>,
     others: Vec<RecordId>,
+    doubled_others: u64,
+    unacknowledged: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Found {
+    here: u8,
+    tiers: u8,
+    doubled: bool,
 }
 
 impl Expected {
     fn seal(&mut self) {
         self.ids.sort_unstable();
         self.ids.dedup();
-        self.found = vec![0; self.ids.len()];
+        self.found = vec![Found::default(); self.ids.len()];
     }
 
     fn found(&mut self, id: RecordId) {
         match self.ids.binary_search(&id) {
-            Ok(at) => self.found[at] = self.found[at].saturating_add(1),
+            Ok(at) => self.found[at].here = self.found[at].here.saturating_add(1),
             Err(_) => self.others.push(id),
         }
     }
 
-    fn verdict(&mut self) -> Verdict {
+    /// What comes now is another router's.
+    fn next_tier(&mut self) {
+        for found in &mut self.found {
+            found.tiers += u8::from(found.here > 0);
+            found.doubled |= found.here > 1;
+            found.here = 0;
+        }
         self.others.sort_unstable();
         let others = || self.others.chunk_by(|a, b| a == b);
-        let found_times = |wanted: fn(u8) -> bool| self.found.iter().filter(|&&times| wanted(times)).count() as u64;
+        self.doubled_others += others().filter(|same| same.len() > 1).count() as u64;
+        self.unacknowledged += others().count() as u64;
+        self.others.clear();
+    }
+
+    fn verdict(&self) -> Verdict {
+        let count = |wanted: fn(&Found) -> bool| self.found.iter().filter(|found| wanted(found)).count() as u64;
         Verdict {
             acknowledged: self.ids.len() as u64,
-            found_once: found_times(|times| times == 1),
-            lost: found_times(|times| times == 0),
-            doubled: found_times(|times| times > 1) + others().filter(|same| same.len() > 1).count() as u64,
-            unacknowledged: others().count() as u64,
+            found_once: count(|found| found.tiers == 1 && !found.doubled),
+            lost: count(|found| found.tiers == 0),
+            doubled: count(|found| found.doubled) + self.doubled_others,
+            possibly_doubled: count(|found| found.tiers > 1 && !found.doubled),
+            unacknowledged: self.unacknowledged,
         }
     }
 }
@@ -96,6 +122,14 @@ impl Expected {
 /// # Errors
 /// When a log or a Parquet file cannot be read, or there are more than [`MAX_RECORDS`] records.
 pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<Signal, Verdict>> {
+    verify_all(&[tier.to_owned()], logs)
+}
+
+/// The same with the tiers of several routers, each with a journal of its own.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_all(tiers: &[PathBuf], logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<Signal, Verdict>> {
     let mut expected: BTreeMap<(TenantId, Signal), Expected> = BTreeMap::new();
     let mut records = 0;
     for (tenant, log) in logs {
@@ -114,16 +148,19 @@ pub fn verify(tier: &Path, logs: &[(TenantId, PathBuf)]) -> io::Result<BTreeMap<
         return Err(io::Error::other(format!("the logs have {records} records: at most {MAX_RECORDS} are looked for at once")));
     }
     expected.values_mut().for_each(Expected::seal);
-    tier::for_each_file(tier, &mut |tenant, table, path| {
-        let Some(expected) = expected.get_mut(&(tenant.clone(), tier::signal_of(table))) else { return Ok(()) };
-        tier::for_each_id(table, path, |id| expected.found(id))?;
-        if expected.others.len() > MAX_RECORDS {
-            return Err(io::Error::other(format!("{}: more than {MAX_RECORDS} records that are in no log", tier.display())));
-        }
-        Ok(())
-    })?;
+    for tier in tiers {
+        tier::for_each_file(tier, &mut |tenant, table, path| {
+            let Some(expected) = expected.get_mut(&(tenant.clone(), tier::signal_of(table))) else { return Ok(()) };
+            tier::for_each_id(table, path, |id| expected.found(id))?;
+            if expected.others.len() > MAX_RECORDS {
+                return Err(io::Error::other(format!("{}: more than {MAX_RECORDS} records that are in no log", tier.display())));
+            }
+            Ok(())
+        })?;
+        expected.values_mut().for_each(Expected::next_tier);
+    }
     let mut verdicts: BTreeMap<Signal, Verdict> = BTreeMap::new();
-    for ((_, signal), expected) in &mut expected {
+    for ((_, signal), expected) in &expected {
         let verdict = verdicts.entry(*signal).or_default();
         *verdict = Verdict::sum([&*verdict, &expected.verdict()]);
     }

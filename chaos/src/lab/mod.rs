@@ -1,0 +1,141 @@
+//! The lab: real processes on hosts of their own, joined by slow links, while things break; then every acknowledged record is counted.
+//!
+//! ```text
+//!                   west, east: edge clusters          r1, r2: routers, each with its journal and tier
+//! senders ──OTLP──▶ kvm: a KVM host        ══ 10 Mbit/s ══▶ wan ══▶ r1 ──▶ Parquet
+//!  (no fault here)                          delay, loss, cuts    └▶ r2 ──▶ Parquet
+//! ```
+//!
+//! Scenarios are files ([`scenario`]). Hosts are network namespaces inside a [`sandbox`], out of which nothing comes and in which nothing
+//! remains. Bounds: one scenario at a time; a load of at most [`scenario::MAX_SECONDS`]; every wait has a deadline.
+
+mod collector;
+mod command;
+mod damage;
+mod disk;
+mod net;
+mod plant;
+pub mod relay;
+pub mod report;
+mod run;
+mod sandbox;
+pub mod scenario;
+pub mod site;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use service::shutdown::Shutdown;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::progress::Progress;
+use report::Outcome;
+use scenario::{Scenario, library};
+
+/// Shown below the options.
+pub const HELP: &str = "\
+Examples:
+  tributary-chaos lab list                       what there is
+  sudo tributary-chaos lab link-cut              one scenario
+  sudo tributary-chaos lab all --quick --json    those that have a quick form, as one list
+  sudo tributary-chaos lab my-scenario.yaml      one of your own; the form is described in chaos/src/lab/scenario/mod.rs
+Needs root, and the programs ip, tc, nft, ethtool, unshare and setpriv. Everything happens in namespaces that end with the command:
+the machine's own network is not touched, and nothing is left behind however it ends.";
+
+/// `tributary-chaos lab`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// A scenario's name, `all`, `list`, or the path of a scenario file.
+    pub scenario: String,
+    /// Only scenarios with a quick form, and those shortened.
+    #[arg(long)]
+    pub quick: bool,
+    /// Print JSON to standard output (`all`: a list); progress stays on standard error.
+    #[arg(long)]
+    pub json: bool,
+    /// New or empty folder for all files; kept afterwards. Default: one in the system's temporary folder, kept when anything is wrong.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Seed of the telemetry; default: a new one.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Told by the lab to itself.
+    #[arg(long, hide = true)]
+    pub inside: bool,
+}
+
+/// Runs it; succeeds only when all that must hold did.
+#[must_use]
+pub fn main(args: &Args) -> ExitCode {
+    match start(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> io::Result<ExitCode> {
+    if args.scenario == "list" {
+        for scenario in library::all().map_err(io::Error::other)? {
+            let quick = if scenario.quick.is_some() { "quick" } else { "" };
+            println!("{:<24}{:>5} s  {quick:<6} {}", scenario.name, scenario.load.seconds, scenario.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scenarios = chosen(args).map_err(io::Error::other)?;
+    if !args.inside {
+        return sandbox::enter();
+    }
+    sandbox::furnish()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let stop = Shutdown::on_signals()?;
+        tokio::select! {
+            ended = run_all(args, &scenarios) => ended,
+            () = stop.requested() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+        }
+    })
+}
+
+fn chosen(args: &Args) -> Result<Vec<Scenario>, service::config::ConfigError> {
+    let found = if args.scenario == "all" { library::all()? } else { vec![library::find(&args.scenario)?] };
+    let quick = |scenario: Scenario| scenario.quick.map(|factor| scenario.scaled(factor));
+    Ok(if args.quick { found.into_iter().filter_map(quick).collect() } else { found })
+}
+
+async fn run_all(args: &Args, scenarios: &[Scenario]) -> io::Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(|| clock::unix_nano() / 1000);
+    let default = || std::env::temp_dir().join(format!("tributary-lab-{seed:x}"));
+    let dir = args.dir.clone().unwrap_or_else(default);
+    let progress = Progress::new(Instant::now());
+    progress.say(&format!("seed {seed}; files go to {}", dir.display()));
+    let mut outcomes = Vec::new();
+    for scenario in scenarios {
+        progress.say(&format!("{}: {}", scenario.name, scenario.about));
+        let place = dir.join(&scenario.name);
+        let outcome = run::run(scenario, seed, &place, &progress).await;
+        let outcome = outcome.unwrap_or_else(|error| Outcome::of_error(scenario, &error, &place));
+        sandbox::clear()?;
+        if !args.json {
+            println!("{outcome}");
+        }
+        if outcome.ok && args.dir.is_none() {
+            std::fs::remove_dir_all(&place)?;
+        }
+        outcomes.push(outcome);
+    }
+    let ok = outcomes.iter().all(|outcome| outcome.ok);
+    if args.json {
+        let text =
+            if args.scenario == "all" { serde_json::to_string_pretty(&outcomes) } else { serde_json::to_string_pretty(&outcomes.first()) };
+        println!("{}", text.unwrap_or_default());
+    }
+    if ok && args.dir.is_none() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
