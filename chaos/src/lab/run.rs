@@ -31,6 +31,8 @@ use crate::verify::{self, Verdict, ack_log};
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than what a scenario may expect.
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(180);
+/// Senders make their requests first, which takes a while on a busy machine.
+const FIRST_OK_DEADLINE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
 const ROWS_PER_REQUEST: u64 = 100;
 const CONNECTIONS: u64 = 4;
@@ -111,11 +113,11 @@ impl Lab<'_> {
 
     /// A sender that finds nobody at its very first connect gives up: nothing breaks before each was told its first OK.
     async fn until_all_send(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + FIRST_OK_DEADLINE;
         while self.tallies.iter().any(|tally| tally.acknowledged_rows() == 0) {
             self.plant.still_running()?;
             if Instant::now() > deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "an edge acknowledged nothing for 30 s"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("an edge acknowledged nothing for {FIRST_OK_DEADLINE:?}")));
             }
             sleep(POLL).await;
         }
