@@ -11,7 +11,7 @@
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
 //! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
 //! | [`watched`] | Files that are read again when they change |
-//! | [`tail`], [`roster`], [`operator`] | What is journalled, live; which edges there are; who may ask as the operator |
+//! | [`tail`], [`roster`] | What is journalled, live; which edges there are |
 //! | [`run`](mod@run) | All of it together |
 //!
 //! What holds: an ack follows the fsync of the batch's record; a batch is on the journal once, whatever is sent again; a tier's cursor
@@ -30,7 +30,6 @@ pub mod intake;
 pub mod journal;
 pub mod ledger;
 pub mod listener;
-pub mod operator;
 pub mod pki;
 pub mod quarantine;
 pub mod roster;

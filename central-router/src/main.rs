@@ -27,6 +27,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Pki(pki) => print!("{}", pki.execute()?),
         Command::Edges(edges) => return ask(edges.execute()),
         Command::Ledger(ledger) => return ask(ledger.execute()),
+        Command::Journal(journal) => return ask(journal.execute()),
         Command::Tail(tail) => return ask(tail.execute()),
     }
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use federation_proto::codec::ENCODING;
 use service::admin::{Admin, AdminError, Readiness};
 use service::config::ConfigError;
 use service::observe::install_metrics;
+use service::operator::Secret;
 use service::shutdown::Shutdown;
 use service::supervise::watch_over;
 use service::tls::TlsError;
@@ -25,7 +26,6 @@ use crate::listener::{self, Connected, ListenError, Listener, Shared, Trust};
 use crate::quarantine::Quarantine;
 use crate::roster;
 use crate::session::Limits;
-use crate::sql::tokens::Secret;
 use crate::tail::{self, Desk};
 use crate::tier::TierOpenError;
 use crate::tier::consumer::{self, Consumer};
@@ -150,18 +150,13 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
 
 /// Without it the router works and its operator has no `tail`.
 fn operator_token(config: &Config) -> Option<Secret> {
-    let renewed = crate::operator::renew(&config.data_dir);
+    let renewed = service::operator::renew(&config.data_dir);
     renewed.inspect_err(|error| tracing::warn!(%error, "no operator's token: `tail` works with tenants' tokens alone")).ok()
 }
 
 async fn open_journal(config: &Config) -> Result<Journal, RunError> {
     let dir = config.data_dir.join("journal");
-    let options = JournalOptions {
-        budget: config.journal_budget,
-        segment: config.journal_segment,
-        max_batch: config.max_batch,
-        queue: config.memory,
-    };
+    let options = JournalOptions::of(config);
     let tiers: Vec<String> = config.tiers.iter().map(|(name, _)| name.clone()).collect();
     let opened = tokio::task::spawn_blocking(move || Journal::open(&dir, &options, &tiers)).await;
     let (journal, opened) = opened.map_err(|error| RunError::Interrupted(error.to_string()))??;

@@ -12,7 +12,7 @@ pub enum Edge {
     /// Ask the running edge how it is: ready or why not, its router, its disk, and where every row went.
     #[command(after_help = edge_gateway::cli::status::HELP)]
     Status(edge_gateway::cli::status::Status),
-    /// Look into the spool: the batches that wait on this edge's disk.
+    /// The spool, the batches that wait on this edge's disk: look into it, find damage, export, drop.
     #[command(subcommand)]
     Spool(edge_gateway::cli::spool::Spool),
 }
@@ -26,6 +26,9 @@ pub enum Router {
     /// Where every row went, by tenant, signal and tier, and whether it balances.
     #[command(after_help = central_router::cli::ledger::HELP)]
     Ledger(central_router::cli::ledger::Ledger),
+    /// The journal, the batches that some tier has not written: look into it, find damage, export, drop.
+    #[command(subcommand)]
+    Journal(central_router::cli::journal::JournalCommand),
     /// Show one tenant's records as they are journalled.
     #[command(after_help = central_router::cli::tail::HELP)]
     Tail(central_router::cli::tail::Tail),
@@ -46,6 +49,7 @@ pub fn router(question: Router) -> ExitCode {
     match question {
         Router::Edges(edges) => answer(edges.execute()),
         Router::Ledger(ledger) => answer(ledger.execute()),
+        Router::Journal(journal) => answer(journal.execute()),
         Router::Tail(tail) => answer(tail.execute()),
     }
 }

@@ -11,7 +11,7 @@
 //! | [`spool`] | How a batch lies on disk |
 //! | [`shipper`], [`link`] | What is sent next; the connection |
 //! | [`config`], [`run`](mod@run) | What it is told; the whole |
-//! | [`cli`] | What a person asks: `status`, `spool ls` |
+//! | [`cli`] | What a person asks: `status`, `spool` |
 //!
 //! **Invariants.** Sync before OK. A row is in a batch once, across any crash. Only what is synced is shipped. Only a router's ack, or
 //! a reason in the ledger, ends the edge's care for a row. All memory and disk is bounded by the configuration.

@@ -16,6 +16,14 @@ use crate::shipper::Item;
 pub use ages::Ages;
 pub(crate) use ages::Mark;
 
+/// For who repairs: whose log this is.
+pub const OWNER: repair::Owner = repair::Owner {
+    noun: "spool",
+    part: "edge",
+    program: "tributary-edge",
+    header: |id, seq, meta| Stored::decode(meta).ok().map(|stored| stored.named(SpoolId(id), seq)),
+};
+
 /// What a spool record says about its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

@@ -10,6 +10,7 @@
 //! | [`shutdown`] | When do I stop, and how long may I take? |
 //! | [`observe`] | Where do logs and metrics go? |
 //! | [`supervise`] | Who notices a panic? |
+//! | [`operator`] | Who may do what nobody else may? |
 //! | [`terminal`] | How do commands print what a person reads? |
 //!
 //! A `main.rs` is then short:
@@ -43,6 +44,7 @@ pub mod admin;
 pub mod config;
 mod exit;
 pub mod observe;
+pub mod operator;
 pub mod shutdown;
 pub mod supervise;
 pub mod terminal;

@@ -1,6 +1,7 @@
 //! The command line of `tributary-router`. What asks a running router (`edges`, `ledger`, `tail`) is one file each.
 
 pub mod edges;
+pub mod journal;
 pub mod ledger;
 pub mod tail;
 
@@ -27,6 +28,7 @@ use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 ///   tributary-router run --config router.yaml
 ///   tributary-router edges --config router.yaml
 ///   tributary-router ledger --config router.yaml
+///   tributary-router journal fsck --config router.yaml
 ///   tributary-router tail --config router.yaml --tenant acme --where service=checkout
 ///   tributary-router query --config router.yaml --tenant acme "SELECT count(*) FROM otel_traces"
 ///
@@ -60,6 +62,9 @@ pub enum Command {
     /// Ask the running router where every row went, by tenant, signal and tier, and whether it balances.
     #[command(after_help = ledger::HELP)]
     Ledger(ledger::Ledger),
+    /// The journal, the batches that some tier has not written: look into it, find damage, export, drop.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Show one tenant's records as they are journalled.
     #[command(after_help = tail::HELP)]
     Tail(tail::Tail),
@@ -114,6 +119,9 @@ pub enum CommandError {
     /// The router does not answer, or not as one does.
     #[error("{}", .0.with_remedy("router"))]
     Ask(#[from] AskError),
+    /// The files cannot be looked into.
+    #[error(transparent)]
+    Repair(#[from] repair::RepairError),
     /// What else is missing.
     #[error("{0}")]
     Other(String),

@@ -11,7 +11,7 @@ use service::terminal::{self, plain};
 
 use super::{Asked, CommandError};
 use crate::config::Config;
-use crate::operator;
+use service::operator;
 
 /// Below the options in `--help`.
 pub const HELP: &str = "On the router's machine --config is enough: the operator's token is read from its data_dir (operator.token, \
@@ -152,7 +152,7 @@ impl Tail {
 /// The operator's token of the router with this configuration.
 fn operators(config: &Path) -> Result<String, CommandError> {
     let config = Config::load(config).map_err(CommandError::Config)?;
-    operator::read(&config.data_dir).map_err(CommandError::Other)
+    operator::read(&config.data_dir).map_err(|why| CommandError::Other(format!("{why}; or give a tenant's token in TRIBUTARY_TOKEN")))
 }
 
 /// A record on one line: time of day, signal, service, what it is, attributes.

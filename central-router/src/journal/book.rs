@@ -300,6 +300,20 @@ impl Book {
         (after > before).then(|| before.0..=after.0 - 1)
     }
 
+    /// The record at `seq` dies before some tier saw it: counted as dropped at each of them. False if it does not wait.
+    pub fn drop_record(&mut self, seq: Seq, reason: Reason) -> bool {
+        let at = self.queue.partition_point(|queued| queued.seq < seq);
+        if self.queue.get(at).is_none_or(|queued| queued.seq != seq) {
+            return false;
+        }
+        let Some(queued) = self.queue.remove(at) else { return false };
+        let (tenant, signal) = &self.accounts[queued.account as usize];
+        for tier in self.tiers.iter_mut().filter(|tier| tier.cursor <= seq) {
+            *tier.ledger.account(tenant, *signal).dropped.entry(reason).or_default() += u64::from(queued.rows);
+        }
+        true
+    }
+
     /// The first seq that some tier still has to see; `applied` when there is no tier.
     #[must_use]
     pub fn lowest_cursor(&self) -> Seq {

@@ -7,6 +7,7 @@
 //! Locks: the log's, then the book's; the book's is never held across a call into the log.
 
 pub mod book;
+mod offline;
 pub mod recent;
 
 use std::path::Path;
@@ -25,7 +26,10 @@ use segment_log::{
 };
 use tokio::sync::watch;
 
+pub use self::offline::Offline;
+
 use self::book::{Book, InvalidBook};
+use crate::config::Config;
 
 /// Checkpoints may be this large whatever the batches are, in bytes.
 const LEAST_RECORD_BYTES: u32 = 32 << 20;
@@ -33,6 +37,14 @@ const LEAST_RECORD_BYTES: u32 = 32 << 20;
 const RECORD_OVERHEAD: u64 = 1024;
 /// Damaged bytes kept for a person, beside the budget.
 const QUARANTINE_BYTES: u64 = 256 << 20;
+
+/// For who repairs: whose log this is.
+pub const OWNER: repair::Owner = repair::Owner {
+    noun: "journal",
+    part: "router",
+    program: "tributary-router",
+    header: |_, _, meta| BatchHeader::decode(meta).ok().map(|(header, _)| header),
+};
 
 /// What bounds the journal.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +60,12 @@ pub struct JournalOptions {
 }
 
 impl JournalOptions {
+    /// What a configuration says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { budget: config.journal_budget, segment: config.journal_segment, max_batch: config.max_batch, queue: config.memory }
+    }
+
     /// The options of the log beneath.
     #[must_use]
     pub fn log(&self) -> Options {

@@ -4,17 +4,15 @@
 //! Bound: [`MAX_TOKENS`].
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use federation_proto::identity::TenantId;
 use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service::config::Invalid;
+use service::operator::{Digest, bearer, same};
 
 /// Tokens that one router knows: each costs every request a comparison.
 pub const MAX_TOKENS: usize = 4_096;
-
-type Digest = [u8; 32];
 
 /// A token as written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -71,39 +69,6 @@ impl Tokens {
         }
         found
     }
-}
-
-/// The token of a request's `Authorization: Bearer <token>`.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_first_chunk::<7>()?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
-/// One token that is no tenant's, by its hash.
-#[derive(Debug, Clone)]
-pub struct Secret(Digest);
-
-impl Secret {
-    /// The token itself is not kept.
-    #[must_use]
-    pub fn of(token: &str) -> Self {
-        let mut hash = Digest::default();
-        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        Self(hash)
-    }
-
-    /// Does a request's `Authorization: Bearer <token>` have it?
-    #[must_use]
-    pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        bearer(headers).is_some_and(|token| same(&self.0, digest(&SHA256, token).as_ref()))
-    }
-}
-
-/// Equal, in a time that does not tell where they differ.
-fn same(one: &Digest, other: &[u8]) -> bool {
-    let differs = one.iter().zip(other).fold(0, |differs, (a, b)| std::hint::black_box(differs | (a ^ b)));
-    one.len() == other.len() && differs == 0
 }
 
 fn from_hex(hex: &str) -> Option<Digest> {

@@ -12,6 +12,7 @@ use axum::routing::get;
 use federation_proto::identity::TenantId;
 use parking_lot::Mutex;
 use serde::Deserialize;
+use service::operator::Secret;
 use service::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +21,7 @@ use super::follow::Follow;
 use super::{Filter, MAX_TAILS};
 use crate::journal::Journal;
 use crate::journal::recent::Watch;
-use crate::sql::tokens::{Secret, Tokens};
+use crate::sql::tokens::Tokens;
 
 /// Chunks of lines between a tail and its reader.
 const CHUNKS: usize = 1;

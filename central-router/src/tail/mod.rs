@@ -13,7 +13,7 @@
 //! | `{"skipped": 120}` | So many records came and are not shown: the reader or the decoding was too slow, or their batch could not be read |
 //! | `{"resume": "…"}` | Last, after [`ROUND`]: ask again with this as `after`, and nothing is missed in between |
 //!
-//! **Who may.** A token of `query.tokens` opens its tenant and no other; the operator's token ([`crate::operator`]) opens the tenant that
+//! **Who may.** A token of `query.tokens` opens its tenant and no other; the operator's token ([`service::operator`]) opens the tenant that
 //! the request names. There is no tail without a token.
 //!
 //! **It never slows the router.** The journal's book keeps the numbers of the last batches ([`crate::journal::recent`]) whether or not

@@ -17,13 +17,14 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use segment_log::{MemoryIndex, SimStore};
 use serde_json::{Value, json};
+use service::operator::Secret;
 use service::shutdown::Shutdown;
 use tokio_stream::StreamExt;
 
 use super::endpoint::answer;
 use super::*;
 use crate::journal::{Journal, JournalOptions};
-use crate::sql::tokens::{RawToken, Secret, Tokens};
+use crate::sql::tokens::{RawToken, Tokens};
 use crate::testing::{batch_id, encoded, tenant};
 
 const PATIENCE: Duration = Duration::from_secs(60);

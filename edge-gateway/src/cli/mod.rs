@@ -1,6 +1,7 @@
 //! The command line of `tributary-edge`: what can be asked, and of whom.
 //!
-//! `run` and `check` are for the service; `status` and `spool` for a person. The latter change nothing.
+//! `run` and `check` are for the service; `status` and `spool` for a person. Of those only `spool drop --apply` and `spool fsck --repair`
+//! change anything.
 
 pub mod spool;
 pub mod status;
@@ -20,6 +21,7 @@ use crate::config::Config;
 ///   tributary-edge run --config edge.yaml
 ///   tributary-edge status --config edge.yaml
 ///   tributary-edge spool ls --config edge.yaml
+///   tributary-edge spool fsck --config edge.yaml
 ///
 /// Any key can be set from the environment: TRIBUTARY_EDGE__SHIP__LINK_CAP=4MiB/s. The log filter is
 /// TRIBUTARY_LOG, for example info,edge_gateway=debug.
@@ -47,7 +49,7 @@ pub enum Command {
     /// Ask the running edge how it is: ready or why not, its router, its disk, and where every row went.
     #[command(after_help = status::HELP)]
     Status(status::Status),
-    /// Look into the spool: the batches that wait on this edge's disk.
+    /// The spool, the batches that wait on this edge's disk: look into it, find damage, export, drop.
     #[command(subcommand)]
     Spool(spool::Spool),
 }
@@ -98,6 +100,9 @@ pub enum CommandError {
     /// There is no spool to look into.
     #[error("{0}")]
     Spool(String),
+    /// The files cannot be looked into.
+    #[error(transparent)]
+    Repair(#[from] repair::RepairError),
     /// The answer cannot be written.
     #[error("standard output: {0}")]
     Print(#[from] std::io::Error),

@@ -41,7 +41,8 @@ pub fn recover(settings: Settings, inbox: (&Log, &Recovery), spool: (&Log, &Reco
     let (spool, spool_found) = spool;
     let mut custody = Custody::new(settings, inbox.id());
     let mut damaged = [inbox_found, spool_found].iter().any(|found| found.damaged.iter().any(|damage| damage.kind != DamageKind::Torn));
-    damaged |= !restore(&mut custody, spool_found);
+    // Before the first checkpoint all that was received is still there, and nothing has to be evened out. Where one is gone, it has to be.
+    damaged |= spool_found.state.is_none() || !restore(&mut custody, spool_found);
     if let Some(recent) = &inbox_found.state {
         custody.recent.restore(recent);
     }

@@ -77,14 +77,14 @@ impl Shared {
         self.acked.notify_waiters();
     }
 
-    /// Batches that die in the spool by its policy. Those that are on their way by now stay. Gives how many batches died.
-    pub(crate) fn give_up(&self, seqs: &[Seq], reason: Reason) -> usize {
+    /// Batches that die in the spool by its policy. Those that are on their way by now stay. Gives those that died.
+    pub(crate) fn give_up(&self, seqs: &[Seq], reason: Reason) -> Vec<Item> {
         let gone: Vec<(Item, bool)> = {
             let mut shipper = self.shipper.lock();
             seqs.iter().filter_map(|seq| shipper.give_up(*seq)).collect()
         };
         if gone.is_empty() {
-            return 0;
+            return Vec::new();
         }
         self.spool.with(|log| {
             let mut custody = self.custody.lock();
@@ -98,7 +98,7 @@ impl Shared {
             }
         });
         self.acked.notify_waiters();
-        gone.len()
+        gone.into_iter().map(|(item, _)| item).collect()
     }
 
     fn put_aside(&self, seq: Seq) -> Result<bool, String> {

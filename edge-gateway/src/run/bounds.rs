@@ -104,7 +104,7 @@ impl Parts {
     }
 
     fn give_up(&self, seqs: &[Seq], reason: Reason, why: &str) {
-        let batches = self.link.give_up(seqs, reason);
+        let batches = self.link.give_up(seqs, reason).len();
         if batches > 0 {
             tracing::warn!(batches, %reason, "spool: batches are dropped: {why}");
         }

@@ -14,9 +14,10 @@ mod alive;
 mod bounds;
 pub mod by_hand;
 mod figures;
+mod offline;
 mod open;
 mod report;
-mod status;
+pub(crate) mod status;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ use crate::link::{self, ConnectError, Link};
 use crate::receiver::{self, BoundListener, ListenError, Receiver};
 
 pub use figures::describe_metrics;
+pub use offline::Offline;
 pub use open::{Disk, Disks, OpenLogError};
 
 /// Why an edge does not start.

@@ -6,9 +6,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use federation_proto::identity::SpoolId;
+use federation_proto::identity::{Signal, SpoolId, TenantId};
 use parking_lot::Mutex;
-use segment_log::{Committer, CommitterOptions, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex, Store};
+use segment_log::{
+    Committer, CommitterOptions, Damage, DamageKind, FileStore, Index, Log, MemoryIndex, OpenError, Options, Recovery, SledIndex, Store,
+};
 use service::admin::Readiness;
 use service::shutdown::Shutdown;
 use tokio::sync::Notify;
@@ -17,11 +19,11 @@ use super::alive::Alive;
 use super::bounds::Bounds;
 use super::{Parts, RunError, SharedCustody};
 use crate::config::Config;
-use crate::custody::{Recovered, Settings, recover};
+use crate::custody::{Custody, Recovered, Settings, recover};
 use crate::encoder::{EncoderPool, OnStored};
 use crate::ingest::Memory;
 use crate::link::{LinkStatus, Rejected, Shared};
-use crate::shipper::{Limits, LinkCap, Shipper};
+use crate::shipper::{Item, Limits, LinkCap, Shipper};
 
 /// Streams open for writing, per class.
 const STREAMS: usize = 4;
@@ -144,8 +146,37 @@ pub(super) fn open(config: &Config) -> Result<Parts, RunError> {
     open_on(config, Disks::of(config)?, &mut Threads { workers: config.workers })
 }
 
-/// Opens an edge's logs on these disks.
+/// Both logs, open, and what was found in them.
+pub(super) struct Logs {
+    pub(super) custody: Custody,
+    pub(super) inbox: Log,
+    pub(super) spool: Log,
+    /// Batches to ship, oldest first.
+    pub(super) items: Vec<Item>,
+    pub(super) lost: Vec<(TenantId, Signal, u64)>,
+    /// Ranges put aside.
+    pub(super) put_aside: usize,
+    /// Records that the disk refuses to read.
+    pub(super) unread: usize,
+}
+
+/// Opens the logs of a configuration, and nothing else. Blocks.
+pub(super) fn open_logs(config: &Config) -> Result<Logs, RunError> {
+    logs_on(config, Disks::of(config)?)
+}
+
+/// Opens an edge's logs on these disks, and starts what works on them.
 pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) -> Result<Parts, RunError> {
+    let Logs { custody, inbox, spool, items, .. } = logs_on(config, disks)?;
+    let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
+    let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.cursors().acked);
+    for item in items {
+        shipper.add_old(item);
+    }
+    start(config, Arc::new(Mutex::new(custody)), (inbox, spool), shipper, driver)
+}
+
+fn logs_on(config: &Config, disks: Disks) -> Result<Logs, RunError> {
     let most = |body: u64| u32::try_from(2 * body + META_BYTES).unwrap_or(u32::MAX);
     let inbox_options = Options {
         segment_bytes: config.inbox.segment_bytes,
@@ -167,6 +198,9 @@ pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) ->
     }
     let settings = Settings { batch: config.batch, recent: config.inbox.recent, identities: config.identities.clone() };
     let Recovered { custody, items, bad_batches, unread, lost } = recover(settings, (&inbox, &inbox_found), (&spool, &spool_found));
+    let is_loss = |damage: &&Damage| damage.kind != DamageKind::Torn;
+    let damaged = [&inbox_found, &spool_found].into_iter().map(|found| found.damaged.iter().filter(is_loss).count()).sum::<usize>();
+    let put_aside = damaged + bad_batches.len();
     for seq in bad_batches {
         tracing::error!(batch = %seq, "a batch in the spool cannot be read: put aside");
         spool.quarantine(seq);
@@ -174,16 +208,11 @@ pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) ->
     if unread > 0 {
         tracing::error!(records = unread, "the disk refuses to read records; they are left alone until the next start: check it");
     }
-    for (tenant, signal, rows) in lost {
+    for (tenant, signal, rows) in &lost {
         tracing::error!(%tenant, %signal, rows, "the disk lost rows: counted as dropped (damaged)");
     }
     tracing::info!(batches = items.len(), inbox = inbox.pending().count(), "logs are open");
-    let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
-    let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.cursors().acked);
-    for item in items {
-        shipper.add_old(item);
-    }
-    start(config, Arc::new(Mutex::new(custody)), (inbox, spool), shipper, driver)
+    Ok(Logs { custody, inbox, spool, items, lost, put_aside, unread })
 }
 
 fn start(

@@ -4,23 +4,32 @@
 //! spool's batches, which the files alone do not tell. Bounds: accounts are bounded by the tenants that the configuration names; `sent` by
 //! `ship.in_flight`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use federation_proto::identity::{EdgeName, Seq, SpoolId, TenantId};
+use federation_proto::ledger::Reason;
+use repair::dropping;
 use serde::Serialize;
 use service::admin::Report;
+use service::operator::{self, Secret};
 
+use super::offline::is_selected;
 use super::{Parts, report};
+use crate::clock;
 use crate::config::{Config, WhenFull};
 use crate::link::LinkStatus;
 
 /// How the router is reached; the fallback over TCP will be another.
 const TRANSPORT: &str = "QUIC";
+
+/// Where an operator drops batches.
+pub(crate) const DROP: &str = "/spool/drop";
 
 #[derive(Serialize)]
 struct Status {
@@ -92,18 +101,41 @@ struct Desk {
     name: EdgeName,
     link_cap: Option<u64>,
     parts: Arc<Parts>,
+    data_dir: PathBuf,
+    /// Who may drop batches.
+    operator: Option<Secret>,
 }
 
 /// The routes to add to the admin endpoint.
 pub(super) fn routes(config: &Config, parts: &Arc<Parts>) -> Router {
-    let desk = Desk { name: config.name.clone(), link_cap: config.ship.link_cap, parts: Arc::clone(parts) };
+    let operator = operator::renew(&config.data_dir);
+    let operator =
+        operator.inspect_err(|error| tracing::warn!(%error, "no operator's token: batches can be dropped with the edge stopped only"));
+    let desk = Desk {
+        name: config.name.clone(),
+        link_cap: config.ship.link_cap,
+        parts: Arc::clone(parts),
+        data_dir: config.data_dir.clone(),
+        operator: operator.ok(),
+    };
     let status = |State(desk): State<Arc<Desk>>| answer(desk, Desk::status);
     let spool = |State(desk): State<Arc<Desk>>| answer(desk, Desk::progress);
-    Router::new().route("/status", get(status)).route("/spool", get(spool)).with_state(Arc::new(desk))
+    Router::new().route("/status", get(status)).route("/spool", get(spool)).route(DROP, post(drop_batches)).with_state(Arc::new(desk))
+}
+
+/// For the operator alone: batches are dropped. What is asked is small (bodies here are at most 64 KiB).
+async fn drop_batches(State(desk): State<Arc<Desk>>, headers: HeaderMap, Json(request): Json<dropping::Request>) -> Response {
+    if !desk.operator.as_ref().is_some_and(|operator| operator.is_in(&headers)) {
+        return (StatusCode::UNAUTHORIZED, "the token in data_dir/operator.token is needed\n").into_response();
+    }
+    if request.selection.is_empty() || request.reason.trim().is_empty() {
+        return (StatusCode::BAD_REQUEST, "a selection and a reason are needed\n").into_response();
+    }
+    answer(desk, move |desk| desk.drop_batches(&request, clock::unix_seconds())).await
 }
 
 /// On a thread that may block: the answer takes locks and walks the queue.
-async fn answer<T: Serialize + Send + 'static>(desk: Arc<Desk>, what: fn(&Desk) -> T) -> Response {
+async fn answer<T: Serialize + Send + 'static>(desk: Arc<Desk>, what: impl FnOnce(&Desk) -> T + Send + 'static) -> Response {
     match tokio::task::spawn_blocking(move || what(&desk)).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => {
@@ -160,6 +192,23 @@ impl Desk {
             tenant_share_bytes: policy.tenant_bytes,
             refused_tenants,
         }
+    }
+
+    /// Batches that are on their way to a router stay; the others go, and with the checkpoint of this second for good.
+    fn drop_batches(&self, request: &dropping::Request, now: u64) -> dropping::Answer {
+        let link = &self.parts.link;
+        let all: Vec<Seq> = link.shipper.lock().items().map(|item| item.seq).collect();
+        let is_meant = |seq: &Seq| link.spool.with(|log| is_selected(log, *seq, &request.selection, now));
+        let meant: Vec<Seq> = all.into_iter().filter(is_meant).collect();
+        let mut dropped = dropping::Sum::default();
+        for item in link.give_up(&meant, Reason::Operator) {
+            dropped.add_rows(&item.tenant, item.signal, item.class, item.rows.into());
+        }
+        tracing::warn!(batches = dropped.batches(), rows = dropped.rows(), reason = request.reason, "an operator dropped batches");
+        if let Err(error) = dropping::note(&self.data_dir, now, &request.selection, &request.reason, &dropped) {
+            tracing::error!(%error, "what an operator dropped is not noted");
+        }
+        dropping::Answer { on_their_way: meant.len() as u64 - dropped.batches(), dropped }
     }
 
     fn progress(&self) -> Progress {

@@ -6,6 +6,7 @@ mod bounds;
 mod link;
 mod operator;
 mod receiver;
+mod repair;
 mod router;
 #[expect(dead_code, reason = "shared with the tests of hostile senders")]
 mod support;

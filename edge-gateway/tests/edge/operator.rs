@@ -17,7 +17,7 @@ fn edge_command(arguments: &[&str]) -> Output {
 }
 
 /// The exit code and what was printed; off the runtime's threads, as the edge answers on them.
-async fn ask(arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn ask(arguments: &[&str]) -> (Option<i32>, String) {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let output =
         tokio::task::spawn_blocking(move || edge_command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();

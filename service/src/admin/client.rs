@@ -131,6 +131,19 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.broken(path, format!("not JSON: {error}")))
     }
 
+    /// The JSON that `path` answers with 200 to a POST of `question`.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn post(&self, path: &str, question: &serde_json::Value) -> Result<serde_json::Value, AskError> {
+        let (status, body, _connection) = self.ask(path, Some(question)).await?;
+        let body = self.whole(path, body).await?;
+        if status != 200 {
+            return Err(self.refused(path, status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| self.broken(path, format!("not JSON: {error}")))
+    }
+
     /// The lines that `path` answers with 200 to a POST of `question`, as they come.
     ///
     /// # Errors

@@ -1,19 +1,58 @@
-//! The operator's token: who may read the router's files may ask the running router for what no tenant's token opens.
+//! The operator's token: who may read a process's files may ask the running process for what nobody else may.
 //!
-//! At each start the router makes a new random token and writes it to `<data_dir>/operator.token`, readable by its own user alone. The
-//! commands on the router's machine read it from there. So the admin endpoint, which has no other authentication, gives no tenant's
-//! records to whoever can merely reach it, and no secret has to be configured.
+//! At each start an edge and a router make a new random token and write it to `<data_dir>/operator.token`, readable by their own user
+//! alone. The commands on that machine read it from there. So the admin endpoint, which has no other authentication, neither gives a
+//! tenant's records to whoever can merely reach it, nor drops batches for them, and no secret has to be configured.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use ring::digest::{SHA256, digest};
 use ring::rand::SecureRandom;
 
-use crate::sql::tokens::Secret;
+/// A SHA-256.
+pub type Digest = [u8; 32];
 
 const NAME: &str = "operator.token";
+
+/// One token, by its hash.
+#[derive(Debug, Clone)]
+pub struct Secret(Digest);
+
+impl Secret {
+    /// The token itself is not kept.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let mut hash = Digest::default();
+        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    /// Does a request's `Authorization: Bearer <token>` have it?
+    #[must_use]
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|token| same(&self.0, digest(&SHA256, token).as_ref()))
+    }
+}
+
+/// The token of a request's `Authorization: Bearer <token>`.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_first_chunk::<7>()?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Equal, in a time that does not tell where they differ.
+#[must_use]
+pub fn same(one: &Digest, other: &[u8]) -> bool {
+    let differs = one.iter().zip(other).fold(0, |differs, (a, b)| std::hint::black_box(differs | (a ^ b)));
+    one.len() == other.len() && differs == 0
+}
 
 fn place(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
@@ -46,7 +85,7 @@ pub fn renew(data_dir: &Path) -> io::Result<Secret> {
 pub fn read(data_dir: &Path) -> Result<String, String> {
     let path = place(data_dir);
     let token = fs::read_to_string(&path).map_err(|error| {
-        let remedy = "run this as the router's user, on its machine, with the router running; or give a tenant's token in TRIBUTARY_TOKEN";
+        let remedy = "run this as the user of the process, on its machine, with the process running";
         format!("{}: {error}; {remedy}", path.display())
     })?;
     Ok(token.trim().to_owned())
@@ -56,12 +95,10 @@ pub fn read(data_dir: &Path) -> Result<String, String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use axum::http::{HeaderMap, header};
-
     use super::*;
 
     fn with(token: &str) -> HeaderMap {
-        HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
+        HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
     }
 
     /// Only its own user reads the token, and each start makes the one before worthless.
