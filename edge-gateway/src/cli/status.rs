@@ -107,8 +107,10 @@ fn queue(spool: &Value, now: u64) -> String {
         .as_u64()
         .map_or_else(String::new, |nanos| format!(", oldest record {} old", seconds(now.saturating_sub(nanos / 1_000_000_000))));
     let stalled = if spool["stalled"] == true { "; TAKES NO BATCH: full, or its disk fails" } else { "" };
+    let over: Vec<String> = spool["refused_tenants"].as_array().into_iter().flatten().map(text).collect();
+    let over = if over.is_empty() { String::new() } else { format!("; REFUSED, beyond spool.tenant_share: {}", over.join(", ")) };
     let (batches, rows) = (number(&spool["batches"]), number(&spool["rows"]));
-    format!("{batches} batches, {rows} rows, {} to ship{oldest} ({disk}){stalled}", bytes(number(&spool["bytes"])))
+    format!("{batches} batches, {rows} rows, {} to ship{oldest} ({disk}){stalled}{over}", bytes(number(&spool["bytes"])))
 }
 
 fn tenants(accounts: &Value) -> Table {
@@ -193,9 +195,18 @@ mod tests {
         bad["link"]["connected"] = false.into();
         bad["link"]["error"] = "router:4433: no answer\u{1b}[2J".into();
         bad["spool"]["stalled"] = true.into();
+        bad["spool"]["refused_tenants"] = json!(["acme"]);
         bad["tenants"][0]["balanced"] = false.into();
         let page = report(&bad, 1100);
-        for expected in ["NOT READY", "way_out: no router (for 1m10s)", "NOT CONNECTED", "no answer\\u{1b}", "TAKES NO BATCH", "  NO\n"] {
+        for expected in [
+            "NOT READY",
+            "way_out: no router (for 1m10s)",
+            "NOT CONNECTED",
+            "no answer\\u{1b}",
+            "TAKES NO BATCH",
+            "beyond spool.tenant_share: acme",
+            "  NO\n",
+        ] {
             assert!(page.contains(expected), "{expected}: {page}");
         }
     }
