@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceReq
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use tokio::task::JoinHandle;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -69,9 +70,13 @@ impl Collector {
         let incoming = TcpIncoming::bind((Ipv4Addr::UNSPECIFIED, PORT).into()).map_err(io::Error::other)?;
         let seen = || self.seen.clone();
         let server = Server::builder()
-            .add_service(TraceServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(LogsServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(MetricsServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE));
+            .add_service(
+                TraceServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE).accept_compressed(CompressionEncoding::Gzip),
+            )
+            .add_service(LogsServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(
+                MetricsServiceServer::new(seen()).max_decoding_message_size(MAX_MESSAGE).accept_compressed(CompressionEncoding::Gzip),
+            );
         self.task = Some(tokio::spawn(async move {
             if let Err(error) = server.serve_with_incoming(incoming).await {
                 tracing::error!(%error, "the collector ended");
