@@ -9,7 +9,7 @@
 //!   http: 0.0.0.0:4318
 //!   listeners: [ "unix:/run/tributary/otlp.sock" ]
 //!   max_request: 16MiB
-//!   memory: 256MiB
+//!   memory: 128MiB
 //!   wait: 500ms
 //!   connections: { handshake: 10s, idle: 90s, body: 30s, answer: 30s, keep_alive: 30s, max_age: 10m, grace: 30s }
 //! identity:

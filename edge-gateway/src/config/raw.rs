@@ -82,7 +82,7 @@ impl Default for RawReceive {
             http: Listen(SocketAddr::from(([0, 0, 0, 0], 4318))).into(),
             listeners: Vec::new(),
             max_request: ByteSize::mib(16),
-            memory: ByteSize::mib(256),
+            memory: ByteSize::mib(128),
             wait: Span::from_millis(500),
             connections: RawConnections::default(),
         }
