@@ -303,3 +303,24 @@ fn what_the_log_refuses_is_refused_on_the_header() {
     settle(&journal, &plan, &plan.range).unwrap();
     assert_eq!(journal.book().judge(&refused), Admit::Fresh);
 }
+
+/// A disk that refuses a read of the start once costs nothing: what was acked is delivered, and nothing is counted as damaged.
+#[test]
+fn a_read_that_fails_once_at_a_start_is_no_damage() {
+    for nth in 1..12 {
+        let store = SimStore::new(1);
+        let mut world = World::default();
+        let journal = open(&store).unwrap();
+        for seq in 0..4 {
+            send(&journal, &mut world, seq).unwrap();
+        }
+        drop(journal);
+        let store = store.kill();
+        store.fail_read_at(nth);
+        let journal = open(&store).unwrap();
+        while deliver(&journal, &mut world).unwrap() {}
+        assert_eq!(found(&world).into_keys().collect::<Vec<_>>(), [0, 1, 2, 3], "read {nth}");
+        let book = journal.book();
+        assert!(book.tiers().all(|tier| tier.ledger.iter().all(|(_, _, terms)| terms.dropped.is_empty())), "read {nth}");
+    }
+}
