@@ -18,6 +18,7 @@ use federation_proto::frame::{CloseCode, PROTOCOL};
 use federation_proto::identity::{Seq, SpoolId};
 use federation_proto::ledger::Reason;
 use segment_log::ReadError;
+use segment_log::mutation::{self, Mutation};
 
 use super::{Introduction, status, verdict};
 use crate::shipper::{Chunk, Item, Shipper, Step};
@@ -189,6 +190,9 @@ impl Talk {
                 if !items.is_empty() {
                     self.todo.push_back(Do::Acked(items));
                 }
+            }
+            Some(router_message::Kind::Nack(nack)) if mutation::is(Mutation::NackIsAck) => {
+                self.todo.push_back(Do::Acked(shipper.acked(Seq(nack.seq), Seq(nack.seq))));
             }
             Some(router_message::Kind::Nack(nack)) => {
                 if let Some((seq, reason)) = verdict::nacked(now, &nack, self.spool, shipper) {

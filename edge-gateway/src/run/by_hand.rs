@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use segment_log::{CheckpointError, Committer, CommitterOptions, Hand, Log};
 
@@ -31,13 +31,19 @@ pub struct ByHand {
     pace: Pace,
 }
 
-#[derive(Default)]
-struct Hands(Vec<Hand>);
+struct Hands {
+    hands: Vec<Hand>,
+    verdict: Duration,
+}
 
 impl Driver for Hands {
+    fn verdict(&self) -> Duration {
+        self.verdict
+    }
+
     fn committer(&mut self, log: Log, options: CommitterOptions) -> Committer {
         let (committer, hand) = Committer::by_hand(log, &options);
-        self.0.push(hand);
+        self.hands.push(hand);
         committer
     }
 
@@ -53,14 +59,14 @@ impl Driver for Hands {
 }
 
 impl ByHand {
-    /// Opens an edge on these disks.
+    /// Opens an edge on these disks. A sent batch without a verdict for `verdict` is sent again.
     ///
     /// # Errors
     /// [`RunError::Log`]: what the disks say.
-    pub fn open(config: &Config, disks: Disks, clock: Clock) -> Result<Self, RunError> {
-        let mut hands = Hands::default();
-        let parts = open::open_on(config, disks, &mut hands)?;
-        let (Some(inbox), Some(spool)) = (hands.0.pop(), hands.0.pop()) else {
+    pub fn open(config: &Config, disks: Disks, clock: Clock, verdict: Duration) -> Result<Self, RunError> {
+        let mut driver = Hands { hands: Vec::new(), verdict };
+        let parts = open::open_on(config, disks, &mut driver)?;
+        let (Some(inbox), Some(spool)) = (driver.hands.pop(), driver.hands.pop()) else {
             return Err(RunError::Threads(io::Error::other("no hands")));
         };
         let (custody, encoders) = (Arc::clone(&parts.link.custody), parts.encoders.clone());

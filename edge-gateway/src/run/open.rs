@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use federation_proto::identity::{Signal, SpoolId, TenantId};
 use parking_lot::Mutex;
@@ -28,7 +29,7 @@ use crate::shipper::{Item, Limits, LinkCap, Shipper};
 /// Streams open for writing, per class.
 const STREAMS: usize = 4;
 /// A sent batch without a verdict for this long is sent again.
-const VERDICT: std::time::Duration = std::time::Duration::from_secs(30);
+const VERDICT: Duration = Duration::from_secs(30);
 /// What a record may be beyond the body or batch in it, in bytes: its meta.
 const META_BYTES: u64 = 1 << 20;
 
@@ -110,6 +111,10 @@ impl Disks {
 
 /// What is started on the logs once they are open: threads, or hands.
 pub(super) trait Driver {
+    /// A sent batch without a verdict for this long is sent again.
+    fn verdict(&self) -> Duration {
+        VERDICT
+    }
     fn committer(&mut self, log: Log, options: CommitterOptions) -> Committer;
     fn encoders(
         &mut self,
@@ -168,7 +173,7 @@ pub(super) fn open_logs(config: &Config) -> Result<Logs, RunError> {
 /// Opens an edge's logs on these disks, and starts what works on them.
 pub(super) fn open_on(config: &Config, disks: Disks, driver: &mut dyn Driver) -> Result<Parts, RunError> {
     let Logs { custody, inbox, spool, items, .. } = logs_on(config, disks)?;
-    let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: VERDICT };
+    let limits = Limits { in_flight_batches: config.ship.in_flight, streams: STREAMS, verdict: driver.verdict() };
     let mut shipper = Shipper::new(limits, LinkCap::new(config.ship.link_cap), spool.cursors().acked);
     for item in items {
         shipper.add_old(item);
@@ -226,7 +231,7 @@ fn start(
     let mut committer = |log, name: &str, max_wait| {
         driver.committer(log, CommitterOptions { max_wait, name: name.to_owned(), ..CommitterOptions::default() })
     };
-    let spool = committer(spool, "edge-spool", std::time::Duration::ZERO);
+    let spool = committer(spool, "edge-spool", Duration::ZERO);
     let inbox = Inbox { committer: committer(inbox, "edge-inbox", config.inbox.commit_wait) };
     let link = Arc::new(Shared {
         custody: Arc::clone(&custody),

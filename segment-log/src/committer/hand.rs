@@ -51,7 +51,8 @@ impl Hand {
 impl Drop for Hand {
     fn drop(&mut self) {
         fail(self.shared.queue.close_and_drain(), &self.shared.panics_total);
-        if let Some(dones) = self.shared.open.lock().take() {
+        let open = self.shared.open.lock().take();
+        if let Some(dones) = open {
             drop(Waiting { dones, panics_total: &self.shared.panics_total });
         }
     }

@@ -201,10 +201,10 @@ impl Thread {
     fn close(&self) {
         self.shared.queue.close();
         if self.by_hand {
-            let turn = self.shared.turn.lock();
+            // A `done` that drops the last handle runs in a round, which does the rest.
+            let Some(_turn) = self.shared.turn.try_lock() else { return };
             self.shared.finish_open();
-            self.shared.commit(self.shared.queue.take());
-            return drop(turn);
+            return self.shared.commit(self.shared.queue.take());
         }
         let mut handle = self.handle.lock();
         // A `done` that drops the last handle runs on the thread itself, which ends after it.

@@ -97,6 +97,15 @@ impl SimStore {
         self.disk.lock().capacity = bytes;
     }
 
+    /// Everything that was to fail and has not yet works again, and there is room again. What is damaged stays so.
+    pub fn heal(&self) {
+        let mut disk = self.disk.lock();
+        (disk.crash_at, disk.capacity) = (None, u64::MAX);
+        disk.faults.clear();
+        disk.read_faults.clear();
+        disk.bad.clear();
+    }
+
     /// From now on, also after restarts, syncs may lie.
     pub fn set_lies(&self, lies: Lies) {
         self.disk.lock().lies = lies;
