@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::{self, Options};
 use crate::part::{self, Role};
-use crate::{ask, bench, dev, kill, lab, load, look, reference, verify};
+use crate::{ask, bench, dev, kill, lab, load, look, reference, sim, verify};
 
 /// A whole Tributary federation on this machine.
 #[derive(Debug, Parser)]
@@ -77,6 +77,12 @@ enum Command {
     /// A wire with delay and loss (the lab starts these).
     #[command(hide = true)]
     LabRelay(lab::relay::Args),
+    /// Run a simulated federation through faults that seeds choose, and judge each by what its senders were told.
+    ///
+    /// One thread, no sockets, no files. Exits 0 only when no seed lost or doubled an acknowledged row, broke a bound or a ledger, or stood
+    /// still after its faults had stopped; else the command that repeats the seed is told.
+    #[command(after_help = "Example: tributary-chaos sim --seeds 500 --seed 1 --json")]
+    Sim(sim::Args),
     /// Measure one part, or the whole path, under load: cost per row, rate, memory, latency, bytes on the wire.
     ///
     /// The part runs as a process of its own on one core, the load on another. Needs a release build to mean anything.
@@ -113,6 +119,7 @@ impl Cli {
             Command::Kill(args) => kill::main(&args),
             Command::Lab(args) => lab::main(&args),
             Command::LabRelay(args) => lab::relay::main(&args),
+            Command::Sim(args) => sim::main(&args),
             Command::Bench(args) => bench::main(&args),
             Command::Reference(args) => reference::main(&args),
             Command::Part { role, config } => part::main(role, &config),

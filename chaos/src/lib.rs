@@ -18,6 +18,7 @@ pub mod look;
 pub mod part;
 pub mod progress;
 pub mod reference;
+pub mod sim;
 pub mod stand;
 pub mod telemetry;
 pub mod usage;
