@@ -367,10 +367,10 @@ mod tests {
     proptest! {
         /// A restart finds every counter as the checkpoint left it.
         #[test]
-        fn a_checkpoint_forgets_nothing(received in any::<u64>(), shipped in any::<u64>(), dropped in any_reasons(), refused in any_reasons(), rejected in any_reasons()) {
+        fn a_checkpoint_forgets_nothing(received in any::<u64>(), shipped in any::<u64>(), possibly_delivered in any::<u64>(), dropped in any_reasons(), refused in any_reasons(), rejected in any_reasons()) {
             let tenant = TenantId::new("acme").unwrap();
             let mut edge = Ledger::<EdgeTerms>::default();
-            *edge.account(&tenant, Signal::Logs) = EdgeTerms { received, shipped, dropped: dropped.clone(), refused };
+            *edge.account(&tenant, Signal::Logs) = EdgeTerms { received, shipped, dropped: dropped.clone(), refused, possibly_delivered };
             prop_assert_eq!(Ledger::decode(&edge.encode()), Ok(edge));
             let mut tier = Ledger::<TierTerms>::default();
             *tier.account(&tenant, Signal::Traces) =
