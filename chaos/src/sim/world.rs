@@ -177,8 +177,12 @@ impl World {
         }
     }
 
+    /// What follows from an event at a machine. One whose disk stood still in it is dead from then on: it says nothing more to anyone.
     fn settle(&mut self, node: Node) {
-        let crashed = match node {
+        if self.has_crashed(node) {
+            return self.crash(node);
+        }
+        match node {
             Node::Edge(edge) => {
                 for (sender, attempt, ok) in self.edges[edge].settle(&mut self.clockwork, &mut self.net) {
                     if !(self.mute && self.clockwork.one_in(2)) {
@@ -186,18 +190,25 @@ impl World {
                         self.clockwork.after(wait, Event::Answer { sender, attempt, ok });
                     }
                 }
-                self.edges[edge].has_crashed()
             }
-            Node::Router(router) => {
-                self.routers[router].settle(&mut self.clockwork, &mut self.net);
-                self.routers[router].has_crashed()
-            }
-        };
-        if crashed {
-            let power = self.clockwork.one_in(2);
-            self.clockwork.note(|| format!("{node:?}: its disk stood still"));
-            self.die(node, power);
+            Node::Router(router) => self.routers[router].settle(&mut self.clockwork, &mut self.net),
         }
+        if self.has_crashed(node) {
+            self.crash(node);
+        }
+    }
+
+    fn has_crashed(&self, node: Node) -> bool {
+        match node {
+            Node::Edge(edge) => self.edges[edge].has_crashed(),
+            Node::Router(router) => self.routers[router].has_crashed(),
+        }
+    }
+
+    fn crash(&mut self, node: Node) {
+        let power = self.clockwork.one_in(2);
+        self.clockwork.note(|| format!("{node:?}: its disk stood still"));
+        self.die(node, power);
     }
 
     fn connect(&mut self, edge: usize, router: usize) {
