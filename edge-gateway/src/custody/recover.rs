@@ -43,6 +43,9 @@ pub fn recover(settings: Settings, inbox: (&Log, &Recovery), spool: (&Log, &Reco
     let mut damaged = [inbox_found, spool_found].iter().any(|found| found.damaged.iter().any(|damage| damage.kind != DamageKind::Torn));
     // Before the first checkpoint all that was received is still there, and nothing has to be evened out. Where one is gone, it has to be.
     damaged |= spool_found.state.is_none() || !restore(&mut custody, spool_found);
+    // An inbox entry goes after the checkpoint that counted it: one that is gone and not counted went with a checkpoint that is gone too,
+    // though the cut looks like an end that was never synced.
+    damaged |= inbox.cursors().acked > custody.counted;
     if let Some(recent) = &inbox_found.state {
         custody.recent.restore(recent);
     }
