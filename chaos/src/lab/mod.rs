@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Scenarios are files ([`scenario`]). Hosts are network namespaces inside a [`sandbox`], out of which nothing comes and in which nothing
-//! remains. Bounds: one scenario at a time; a load of at most [`scenario::MAX_SECONDS`]; every wait has a deadline.
+//! remains. Bounds: `--jobs` scenarios at a time; a load of at most [`scenario::MAX_SECONDS`]; every wait has a deadline.
 
 mod collector;
 mod command;
@@ -22,9 +22,12 @@ mod sandbox;
 pub mod scenario;
 pub mod site;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use service::shutdown::Shutdown;
 use tokio::time::Instant;
@@ -39,7 +42,8 @@ pub const HELP: &str = "\
 Examples:
   tributary-chaos lab list                       what there is
   sudo tributary-chaos lab link-cut              one scenario
-  sudo tributary-chaos lab all --quick --json    those that have a quick form, as one list
+  sudo tributary-chaos lab all --quick --jobs 4  those that have a quick form
+  sudo tributary-chaos lab all --json            everything, as one list
   sudo tributary-chaos lab my-scenario.yaml      one of your own; the form is described in chaos/src/lab/scenario/mod.rs
 Needs root, and the programs ip, tc, nft, ethtool, unshare and setpriv. Everything happens in namespaces that end with the command:
 the machine's own network is not touched, and nothing is left behind however it ends.";
@@ -61,6 +65,9 @@ pub struct Args {
     /// Seed of the telemetry; default: a new one.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Scenarios at once, each in a sandbox of its own: quicker, and worse for times and memory.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub jobs: u16,
     /// Told by the lab to itself.
     #[arg(long, hide = true)]
     pub inside: bool,
@@ -87,18 +94,13 @@ fn start(args: &Args) -> io::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let scenarios = chosen(args).map_err(io::Error::other)?;
-    if !args.inside {
-        return sandbox::enter();
+    let seed = args.seed.unwrap_or_else(|| clock::unix_nano() / 1000);
+    let default = || std::env::temp_dir().join(format!("tributary-lab-{seed:x}"));
+    let dir = args.dir.clone().unwrap_or_else(default);
+    match scenarios.first() {
+        Some(scenario) if args.inside => inside(scenario, seed, &dir),
+        _ => outside(args, &scenarios, seed, &dir),
     }
-    sandbox::furnish()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let stop = Shutdown::on_signals()?;
-        tokio::select! {
-            ended = run_all(args, &scenarios) => ended,
-            () = stop.requested() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
-        }
-    })
 }
 
 fn chosen(args: &Args) -> Result<Vec<Scenario>, service::config::ConfigError> {
@@ -107,35 +109,59 @@ fn chosen(args: &Args) -> Result<Vec<Scenario>, service::config::ConfigError> {
     Ok(if args.quick { found.into_iter().filter_map(quick).collect() } else { found })
 }
 
-async fn run_all(args: &Args, scenarios: &[Scenario]) -> io::Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(|| clock::unix_nano() / 1000);
-    let default = || std::env::temp_dir().join(format!("tributary-lab-{seed:x}"));
-    let dir = args.dir.clone().unwrap_or_else(default);
-    let progress = Progress::new(Instant::now());
-    progress.say(&format!("seed {seed}; files go to {}", dir.display()));
-    let mut outcomes = Vec::new();
-    for scenario in scenarios {
-        progress.say(&format!("{}: {}", scenario.name, scenario.about));
-        let place = dir.join(&scenario.name);
-        let outcome = run::run(scenario, seed, &place, &progress).await;
-        let outcome = outcome.unwrap_or_else(|error| Outcome::of_error(scenario, &error, &place));
-        sandbox::clear()?;
-        if !args.json {
-            println!("{outcome}");
+/// Runs the scenarios, each in a sandbox of its own, and prints what they came to.
+fn outside(args: &Args, scenarios: &[Scenario], seed: u64, dir: &Path) -> io::Result<ExitCode> {
+    sandbox::check()?;
+    eprintln!("lab: seed {seed}; files go to {}", dir.display());
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some((nth, scenario)) = take(&next, scenarios) {
+            // A path stays one; a name of the library finds itself.
+            let name = if args.scenario == "all" { &scenario.name } else { &args.scenario };
+            let place = dir.join(&scenario.name);
+            let outcome = sandbox::run(name, args.quick, seed, &place).unwrap_or_else(|error| Outcome::of_error(scenario, &error, &place));
+            if !args.json {
+                println!("{outcome}");
+            }
+            if outcome.ok && args.dir.is_none() {
+                // What cannot be removed stays in the system's temporary folder.
+                drop(std::fs::remove_dir_all(&place));
+            }
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(nth, outcome);
         }
-        if outcome.ok && args.dir.is_none() {
-            std::fs::remove_dir_all(&place)?;
-        }
-        outcomes.push(outcome);
-    }
-    let ok = outcomes.iter().all(|outcome| outcome.ok);
+    };
+    std::thread::scope(|threads| (0..args.jobs).for_each(|_| drop(threads.spawn(work))));
+    let outcomes: Vec<Outcome> = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     if args.json {
         let text =
             if args.scenario == "all" { serde_json::to_string_pretty(&outcomes) } else { serde_json::to_string_pretty(&outcomes.first()) };
         println!("{}", text.unwrap_or_default());
     }
+    let ok = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.ok);
     if ok && args.dir.is_none() {
-        std::fs::remove_dir_all(&dir)?;
+        drop(std::fs::remove_dir_all(dir));
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn take<'a>(next: &AtomicUsize, scenarios: &'a [Scenario]) -> Option<(usize, &'a Scenario)> {
+    let nth = next.fetch_add(1, Ordering::Relaxed);
+    scenarios.get(nth).map(|scenario| (nth, scenario))
+}
+
+/// In the sandbox: one scenario, and its outcome as JSON.
+fn inside(scenario: &Scenario, seed: u64, place: &Path) -> io::Result<ExitCode> {
+    sandbox::furnish()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let progress = Progress::new(Instant::now());
+    let outcome = runtime.block_on(async {
+        let stop = Shutdown::on_signals()?;
+        tokio::select! {
+            ended = run::run(scenario, seed, place, &progress) => ended,
+            () = stop.requested() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+        }
+    });
+    let outcome = outcome.unwrap_or_else(|error| Outcome::of_error(scenario, &error, place));
+    println!("{}", serde_json::to_string(&outcome)?);
+    Ok(ExitCode::SUCCESS)
 }

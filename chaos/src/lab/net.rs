@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
@@ -44,7 +44,7 @@ struct Relay {
 }
 
 /// Bytes on the edges' links, Ethernet frames and all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireBytes {
     /// From the edges.
     pub up: u64,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::net::WireBytes;
 use super::scenario::Scenario;
@@ -14,7 +14,7 @@ use crate::verify::Verdict;
 const MIB: f64 = (1 << 20) as f64;
 
 /// The result. As JSON: one object; `lab all --json` is a list of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which scenario.
     pub scenario: String,
@@ -28,7 +28,7 @@ pub struct Outcome {
     /// Rows that the edges' ledgers count as dropped, with a reason each.
     pub dropped_counted: u64,
     /// Acknowledged spans and log records that the second tier's endpoint never took; only where a scenario has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_at_collector: Option<u64>,
     /// From the end of the last fault until every edge was told of a batch that it is on a router's journal.
     pub recovery_s: f64,

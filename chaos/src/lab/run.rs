@@ -69,7 +69,7 @@ pub(super) async fn run(scenario: &Scenario, seed: u64, dir: &Path, progress: &P
     while let Some(ended) = lab.senders.join_next().await {
         ended.map_err(io::Error::other)??;
     }
-    progress.say("senders are done; waiting until edges and tiers are empty");
+    progress.say(&format!("{}: senders are done; waiting until edges and tiers are empty", scenario.name));
     let mut measured = lab.finish().await?;
     (measured.recovery, measured.drained, measured.took) = (recovery, drained, began.elapsed());
     Ok(measured.judge(scenario))
@@ -131,7 +131,8 @@ impl Lab<'_> {
             sleep_until(began + event.at).await;
             let fault = self.scenario.faults[event.fault];
             if fault.times == 1 || event.moment == Moment::Begins {
-                progress.say(&format!("{} {:?}", if event.moment == Moment::Begins { "begins:" } else { "ends:  " }, fault.what));
+                let moment = if event.moment == Moment::Begins { "begins" } else { "ends" };
+                progress.say(&format!("{}: {moment}: {:?}", self.scenario.name, fault.what));
             }
             self.turn(fault, event).await?;
             self.plant.still_running()?;

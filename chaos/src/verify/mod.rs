@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use federation_proto::identity::{Signal, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::telemetry::RecordId;
 
@@ -21,7 +21,7 @@ use crate::telemetry::RecordId;
 pub const MAX_RECORDS: usize = 256 << 20;
 
 /// What became of the acknowledged records of one signal, or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Records that the senders logged as acknowledged.
     pub acknowledged: u64,
