@@ -6,6 +6,7 @@ use std::time::Duration;
 use service::shutdown::Shutdown;
 use tokio::time::{Instant, sleep};
 
+use super::machine::{self, Ticks};
 use super::report::{mib, us_per_row};
 use super::sink::Sink;
 use super::window::{self, Look};
@@ -22,17 +23,19 @@ pub(super) async fn measure(args: &Args, layout: &Layout, cores: &Cores) -> io::
     let spec = EdgeSpec::new("edge-1", "eu-central-1", &[TENANT])?;
     make_certificates(layout, std::slice::from_ref(&spec))?;
     let otlp_zstd_bytes_per_row = size::otlp_zstd_bytes_per_row(&args.shape);
+    let disk = machine::disk_alone(&layout.dir, size::request_bytes(&args.shape), &cores.part)?;
     let sink = Sink::start(&layout.router_tls())?;
     let config = layout.write_config(spec.name, &layout::edge_yaml(layout, &spec, sink.address()?))?;
     let program = std::env::current_exe()?;
     let mut edge = usage::on_cores(&cores.part, || Process::start(&program, Role::Edge, &config, &layout.log(spec.name)))?;
     let admin = Admin;
     let pid = ready(&mut edge, &admin, spec.admin).await?;
-    let loaded =
-        window::load(plan(args, &spec)?, args.measuring(), || Ok(Look { cpu: usage::cpu_time(pid)?, passed: Some(sink.rows()) })).await?;
+    let look = || Ok(Look { cpu: usage::cpu_time(pid)?, passed: Some(sink.rows()), ticks: Ticks::of(&cores.part)? });
+    let loaded = window::load(plan(args, &spec)?, args.measuring(), look).await?;
     let drain = drained(&mut edge, &admin, &spec, &sink, loaded.rows).await?;
     let (cpu, rss) = (usage::cpu_time(pid)?, usage::peak_memory(pid)?);
     let udp_bytes = sink.udp_bytes();
+    let (at_open, at_close, window) = loaded.ticks;
     edge.stop(STOP_DEADLINE).await?;
     let mut report = Report {
         measured: format!(
@@ -52,6 +55,7 @@ pub(super) async fn measure(args: &Args, layout: &Layout, cores: &Cores) -> io::
         otlp_bytes_per_row: loaded.otlp_bytes_per_row,
         drain_s: Some(drain.as_secs_f64()),
         own_cpu_us_per_row: us_per_row(loaded.own_cpu, loaded.rows),
+        machine: Some(disk.beside(at_open, at_close, loaded.window.0, window)),
         ..Report::default()
     };
     report.answers(loaded.answers);

@@ -10,6 +10,7 @@
 //! Warm-up ([`WARM_UP`]) counts in totals and costs, but not in rates and latencies. Bounds: the load's; ten minutes to drain.
 
 mod edge;
+mod machine;
 mod other;
 mod path;
 mod push;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::time::{Instant, sleep};
 
+pub use machine::Machine;
 pub use report::{PartCost, Report};
 
 use crate::load::Shape;

@@ -23,7 +23,7 @@ pub(super) async fn measure(args: &Args, endpoint: &str, pid: u32) -> io::Result
         stop: Shutdown::new(),
     };
     let otlp_zstd_bytes_per_row = size::otlp_zstd_bytes_per_row(&args.shape);
-    let loaded = window::load(plan, args.measuring(), || Ok(Look { cpu: usage::cpu_time(pid)?, passed: None })).await?;
+    let loaded = window::load(plan, args.measuring(), || Ok(Look { cpu: usage::cpu_time(pid)?, ..Look::default() })).await?;
     let (cpu, rows) = loaded.window;
     let mut report = Report {
         measured: format!("process {pid} behind {endpoint}"),

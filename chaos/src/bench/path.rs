@@ -28,7 +28,7 @@ pub(super) async fn measure(args: &Args, layout: &Layout) -> io::Result<Report> 
     let cpu = || processes.iter().map(|(_, pid)| usage::cpu_time(*pid)).sum::<io::Result<Duration>>();
     let before = processes.iter().map(|(_, pid)| usage::cpu_time(*pid)).collect::<io::Result<Vec<_>>>()?;
     let own_before = usage::own_cpu_time();
-    let loaded = window::load(plan, args.measuring(), || Ok(Look { cpu: cpu()?, passed: None })).await?;
+    let loaded = window::load(plan, args.measuring(), || Ok(Look { cpu: cpu()?, ..Look::default() })).await?;
 
     let load_ended = Instant::now();
     let ledgers = stand.drained(DRAIN_DEADLINE).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::machine::Machine;
 use crate::load::tally::Answers;
 use crate::verify::Verdict;
 
@@ -48,6 +49,9 @@ pub struct Report {
     pub drain_s: Option<f64>,
     /// CPU of this process (load, sink, relay) for each row.
     pub own_cpu_us_per_row: f64,
+    /// What the machine did besides, where the part has its own core and its disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// By part, where several were measured.
     pub parts: BTreeMap<&'static str, PartCost>,
     /// What became of every acknowledged row.
@@ -102,6 +106,15 @@ impl fmt::Display for Report {
         writeln!(f, "acknowledged in {p50:>12.2} ms p50, {p90:.2} p90, {p99:.2} p99, {max:.2} max")?;
         if let Some(bytes) = self.wire_bytes_per_row {
             writeln!(f, "on the wire     {bytes:>12.2} bytes/row, {:.2} times less", self.otlp_zstd_bytes_per_row / bytes.max(1e-9))?;
+        }
+        if let Some(machine) = self.machine {
+            let Machine { sync_p50_ms, sync_p99_ms, sync_max_ms, .. } = machine;
+            let [others, stolen] = [machine.others_share, machine.stolen_share].map(|share| share * 100.0);
+            writeln!(
+                f,
+                "the disk alone  {sync_p50_ms:>12.2} ms p50, {sync_p99_ms:.2} p99, {sync_max_ms:.2} max for a request's bytes and a sync"
+            )?;
+            writeln!(f, "the part's core {others:>12.1} % taken by others (the kernel's threads included), {stolen:.1} % by other guests")?;
         }
         writeln!(f, "as OTLP+zstd-3  {:>12.2} bytes/row; as OTLP {:.1}", self.otlp_zstd_bytes_per_row, self.otlp_bytes_per_row)?;
         for (code, rows) in &self.refused {

@@ -20,3 +20,9 @@ pub(super) fn otlp_zstd_bytes_per_row(shape: &Shape) -> f64 {
     }
     baseline.finish().1 as f64 / rows as f64
 }
+
+/// Bytes of one request's body.
+pub(super) fn request_bytes(shape: &Shape) -> usize {
+    let supply = Supply::new(shape.seed, shape.signal, shape.rows_per_request as usize, clock::unix_nano());
+    supply.next(clock::unix_nano(), 0).body.len()
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::WARM_UP;
+use super::machine::Ticks;
 use crate::load::tally::{Answers, Tally};
 use crate::load::{self, Plan};
 use crate::usage;
@@ -18,6 +19,8 @@ pub(super) struct Look {
     pub(super) cpu: Duration,
     /// Rows that have left it again, where that is known.
     pub(super) passed: Option<u64>,
+    /// Its cores, where it has its own.
+    pub(super) ticks: Ticks,
 }
 
 /// What a load did, and what the part took for it.
@@ -35,6 +38,8 @@ pub(super) struct Loaded {
     pub(super) cpu_before: Duration,
     /// CPU and rows within the window: for parts whose draining cannot be seen.
     pub(super) window: (Duration, u64),
+    /// The part's cores when the window opened and when it closed, and the time between.
+    pub(super) ticks: (Ticks, Ticks, Duration),
     pub(super) own_cpu: Duration,
     pub(super) answers: Answers,
     pub(super) otlp_bytes_per_row: f64,
@@ -66,6 +71,7 @@ pub(super) async fn load(mut plan: Plan, measuring: Duration, look: impl Fn() ->
         cpu_share: cpu.as_secs_f64() / window.as_secs_f64(),
         cpu_before: before.cpu,
         window: (cpu, acknowledged),
+        ticks: (at_open.ticks, at_close.ticks, window),
         own_cpu: usage::own_cpu_time().saturating_sub(own_before),
         answers: tally.answers(),
         otlp_bytes_per_row: ended.otlp_bytes_per_row,
