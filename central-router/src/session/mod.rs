@@ -1,9 +1,11 @@
 //! One edge's connection, decided: who it is, what it may send, what becomes of each batch. No sockets, no clock.
 //!
-//! Order of the checks on a batch header, cheapest and most final first: declared spool, allow-list, sense, size, encoding, draining,
-//! journalled before, twin being written, room, credit, quota. A quota is charged last, so that nothing else's refusal is paid from it, and a
-//! duplicate costs nothing. It is charged the raw bytes that the header states, or the payload's if that is more: no header makes a batch
-//! cheaper than what crosses the link. What is refused is refused on its header: its payload need not cross the link.
+//! Order of the checks on a batch header: declared spool, journalled before, twin being written, allow-list, sense, size, encoding,
+//! draining, room, credit, quota. What is on the journal, or on its way there, comes first: an edge that missed the ack would count it as
+//! dropped if it heard instead that its tenant was struck off, or its encoding given up, since. A quota is charged last, so that nothing
+//! else's refusal is paid from it, and a duplicate costs nothing. It is charged the raw bytes that the header states, or the payload's if
+//! that is more: no header makes a batch cheaper than what crosses the link. What is refused is refused on its header: its payload need
+//! not cross the link.
 //!
 //! Bounds: header and payload bytes accepted and not yet answered stay within the credit. A batch beyond it is refused on its header
 //! and not punished: an edge that gave up waiting for a slow fsync counts less than we hold.
@@ -266,34 +268,40 @@ impl Session {
         }
         self.declared(header.id.spool)?;
         self.still_listed(desk.allowed)?;
+        let room = match desk.book.judge(header) {
+            Admit::Duplicate => {
+                desk.book.count_duplicate(header);
+                return Ok(Verdict::Duplicate);
+            }
+            Admit::Twin => return Ok(refuse(NackReason::Again, RETRY_TWIN, "its twin is being written")),
+            Admit::Crowded => Err((NackReason::Again, "too many gaps between the ids of this spool: send the oldest first")),
+            Admit::Full => Err((NackReason::JournalFull, "the journal is at its budget")),
+            Admit::Fresh => Ok(()),
+        };
         if let Some(refusal) = self.refusal_of_kind(header, desk.allowed) {
             return Ok(refusal);
         }
-        let size = held_size(header);
         if self.draining {
             return Ok(refuse(NackReason::Draining, RETRY_FULL, "the router is leaving"));
         }
-        let verdict = match desk.book.judge(header) {
-            Admit::Duplicate => {
-                desk.book.count_duplicate(header);
-                Verdict::Duplicate
-            }
-            Admit::Twin => refuse(NackReason::Again, RETRY_TWIN, "its twin is being written"),
-            Admit::Crowded => refuse(NackReason::Again, RETRY_FULL, "too many gaps between the ids of this spool: send the oldest first"),
-            Admit::Full => refuse(NackReason::JournalFull, RETRY_FULL, "the journal is at its budget"),
-            Admit::Fresh if self.held.saturating_add(size) > self.limits.credit => {
-                refuse(NackReason::Again, RETRY_TWIN, "beyond the credit: wait for an ack")
-            }
-            Admit::Fresh => match desk.admission.admit(now, &header.tenant, charge(header)) {
-                Err(wait) => refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate"),
-                Ok(()) => {
-                    desk.book.reserve(header);
-                    self.held += size;
-                    Verdict::Accept
-                }
-            },
-        };
-        Ok(verdict)
+        Ok(match room {
+            Err((reason, message)) => refuse(reason, RETRY_FULL, message),
+            Ok(()) => self.take_in(now, header, desk),
+        })
+    }
+
+    /// Credit and quota, for a batch that nothing else speaks against.
+    fn take_in(&mut self, now: Instant, header: &BatchHeader, desk: &mut Desk<'_>) -> Verdict {
+        let size = held_size(header);
+        if self.held.saturating_add(size) > self.limits.credit {
+            return refuse(NackReason::Again, RETRY_TWIN, "beyond the credit: wait for an ack");
+        }
+        if let Err(wait) = desk.admission.admit(now, &header.tenant, charge(header)) {
+            return refuse(NackReason::OverQuota, wait.min(MAX_RETRY), "over the tenant's rate");
+        }
+        desk.book.reserve(header);
+        self.held += size;
+        Verdict::Accept
     }
 
     /// A batch that was accepted has been acked, nacked or given up: its bytes are free again.

@@ -162,6 +162,21 @@ fn duplicates_are_acked_and_cost_nothing() {
     assert_eq!(fixture.judge(&batch(19)), Ok(Verdict::Duplicate), "below the floor of Status");
 }
 
+/// A batch whose ack was lost gets it, and one that is being written is not refused for good, whatever its tenant has become since: the
+/// edge would count as dropped what the tiers deliver. What never came is refused.
+#[test]
+fn what_is_journalled_is_acked_also_when_its_tenant_is_struck_off() {
+    let mut fixture = Fixture::welcomed();
+    let [done, under_way] = [9, 10].map(|seq| BatchHeader { raw_bytes: 10, ..batch(seq) });
+    assert_eq!(fixture.judge(&done), Ok(Verdict::Accept));
+    assert_eq!(fixture.judge(&under_way), Ok(Verdict::Accept));
+    fixture.book.journalled(Seq(1), &done);
+    fixture.allowed_are("edges: {eu: {tenants: [beta]}}");
+    assert_eq!(fixture.judge(&done), Ok(Verdict::Duplicate));
+    assert!(!fixture.refusal(&under_way).0.is_permanent());
+    assert_eq!(fixture.refusal(&batch(11)).0, NackReason::TenantNotAllowed);
+}
+
 /// A batch that was not journalled after all may come again and is then new.
 #[test]
 fn a_batch_given_up_is_new_again() {
