@@ -84,6 +84,8 @@ reasons! {
     OverShare = 22 => "over_share",
     /// A person dropped it.
     Operator = 23 => "operator",
+    /// What was at work on it panicked: a fault of ours.
+    Panicked = 24 => "panicked",
 }
 
 impl Reason {

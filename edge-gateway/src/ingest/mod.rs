@@ -6,6 +6,7 @@
 //! A request with no rows is answered OK and leaves no trace.
 
 mod memory;
+mod offered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +18,7 @@ use federation_proto::ledger::Reason;
 use federation_proto::otlp::{self, Malformed, Scan};
 use parking_lot::Mutex;
 use segment_log::{AppendError, Committer};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::compression::{self, Compression, Thrift};
@@ -25,6 +26,7 @@ use crate::custody::{Custody, LogId, Request, Seen};
 use crate::encoder::EncoderPool;
 use crate::inbox::{self, Entry};
 
+use self::offered::Offered;
 pub use memory::{Claim, Full, Memory};
 
 /// After this a refused sender may come again.
@@ -186,10 +188,8 @@ impl Ingest {
         }
         let hash = inbox::body_hash(&self.shared.inbox_id, tenant, signal, &body.open);
         let request = Request { tenant: tenant.clone(), signal, rows: scan.rows, hash };
-        if !self.is_new(&request).await {
-            return Ok(());
-        }
-        self.within_share(&request)?;
+        let Some(offered) = self.offer(request).await else { return Ok(()) };
+        let offered = self.within_share(offered)?;
         let (body, (compression, payload)) = match canonical {
             Some(normalised) => {
                 let stored = self.for_disk(&normalised);
@@ -200,19 +200,17 @@ impl Ingest {
                 (body.open, stored)
             }
         };
-        self.store(request, compression, payload, body).await
+        self.store(offered, compression, payload, body).await
     }
 
     /// A tenant that holds its share of the spool is refused, and nobody else.
-    fn within_share(&self, request: &Request) -> Result<(), Refusal> {
-        let mut custody = self.shared.custody.lock();
-        if !custody.over_share().contains(&request.tenant) {
-            return Ok(());
+    fn within_share(&self, offered: Offered) -> Result<Offered, Refusal> {
+        if !self.shared.custody.lock().over_share().contains(&offered.request().tenant) {
+            return Ok(offered);
         }
-        custody.refused(request, Reason::OverShare);
-        drop(custody);
-        self.shared.settled.notify_waiters();
-        Err(Refusal::Busy("this tenant holds its share of the spool (spool.tenant_share)"))
+        let refusal = Refusal::Busy("this tenant holds its share of the spool (spool.tenant_share)");
+        offered.refused(Reason::OverShare, refusal.clone());
+        Err(refusal)
     }
 
     /// A plain body as the inbox stores it now.
@@ -223,22 +221,23 @@ impl Ingest {
     }
 
     /// Counts the request in, unless it was stored before. Waits for a twin that is on its way to disk.
-    async fn is_new(&self, request: &Request) -> bool {
+    async fn offer(&self, request: Request) -> Option<Offered> {
         loop {
             let settled = self.shared.settled.notified();
             let mut settled = std::pin::pin!(settled);
             settled.as_mut().enable();
-            let seen = self.shared.custody.lock().offer(request);
+            let seen = self.shared.custody.lock().offer(&request);
             match seen {
-                Seen::No => return true,
-                Seen::OnDisk => return false,
+                Seen::No => return Some(Offered::new(Arc::clone(&self.shared), request)),
+                Seen::OnDisk => return None,
                 Seen::OnItsWay => settled.await,
             }
         }
     }
 
     /// Does not wait between counting the request in and giving it to the inbox, so that a sender who hangs up leaves nothing undone.
-    async fn store(&self, request: Request, compression: Compression, payload: Bytes, body: Bytes) -> Result<(), Refusal> {
+    async fn store(&self, mut offered: Offered, compression: Compression, payload: Bytes, body: Bytes) -> Result<(), Refusal> {
+        let request = offered.request();
         let entry = Entry {
             tenant: request.tenant.clone(),
             signal: request.signal,
@@ -248,30 +247,19 @@ impl Ingest {
             compression,
         };
         metrics::counter!("tributary_edge_inbox_requests_total", "form" => compression.as_str()).increment(1);
-        let (tell, told) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        self.shared.inbox.append(entry.encode(), payload, move |result| {
-            let outcome = match result {
-                Ok(seq) => {
-                    shared.disk_refuses.store(false, Ordering::Relaxed);
-                    shared.inbox_used_bytes.store(shared.inbox.with(|log| log.bytes_on_disk()), Ordering::Relaxed);
-                    let closed = shared.custody.lock().stored(shared.clock.now(), seq, &request, body);
-                    shared.encoders.submit(closed);
-                    Ok(())
-                }
-                Err(error) => Err(shared.refuse(&request, &error)),
-            };
-            shared.settled.notify_waiters();
-            // The sender may be gone.
-            let _ = tell.send(outcome);
+        let told = offered.hear();
+        self.shared.inbox.append(entry.encode(), payload, move |result| match result {
+            Ok(seq) => offered.stored(seq, body),
+            Err(error) => offered.not_stored(&error),
         });
         told.await.unwrap_or(Err(Refusal::Unavailable("the inbox is closed")))
     }
 }
 
 impl Shared {
-    fn refuse(&self, request: &Request, error: &AppendError) -> Refusal {
-        let (reason, refusal) = match error {
+    /// What the inbox's refusal is to the sender, and in the ledger.
+    fn refusal(&self, error: &AppendError) -> (Reason, Refusal) {
+        match error {
             AppendError::Busy { .. } => (Reason::Busy, Refusal::Busy("the disk cannot keep up")),
             AppendError::Full { .. } => (Reason::InboxFull, Refusal::Busy("the inbox is at its budget (inbox.budget)")),
             AppendError::TooLarge { .. } => (Reason::TooLarge, Refusal::TooLarge(self.limits.max_bytes)),
@@ -282,9 +270,7 @@ impl Shared {
                 }
                 (Reason::Disk, Refusal::Unavailable("the inbox's disk refuses"))
             }
-        };
-        self.custody.lock().refused(request, reason);
-        refusal
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The way in over disks that fail while it works.
 
 use std::collections::HashMap;
+use std::task::Poll;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -31,6 +32,32 @@ fn log(store: &SimStore) -> (Log, segment_log::Recovery) {
     Log::open(Arc::new(store.clone()), Box::new(MemoryIndex::new()), options).unwrap()
 }
 
+fn acme() -> TenantId {
+    TenantId::new("acme").unwrap()
+}
+
+fn body(n: u64) -> Bytes {
+    let record = LogRecord { time_unix_nano: n, severity_text: "x".repeat(100), ..LogRecord::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
+    Bytes::from(request.encode_to_vec())
+}
+
+/// A body whose last owner panics.
+struct Bomb(Bytes);
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the test's own");
+    }
+}
+
 impl Middle {
     fn start(disks: &Disks) -> Self {
         let ((inbox, inbox_found), (spool, spool_found)) = (log(&disks.inbox), log(&disks.spool));
@@ -46,11 +73,11 @@ impl Middle {
     }
 
     async fn send(&self, n: u64) -> Result<(), Refusal> {
-        let record = LogRecord { time_unix_nano: n, severity_text: "x".repeat(100), ..LogRecord::default() };
-        let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
-        let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
-        let body = Body { open: Bytes::from(request.encode_to_vec()), packed: None };
-        self.ingest.accept(Signal::Logs, &TenantId::new("acme").unwrap(), body).await
+        self.give(body(n)).await
+    }
+
+    async fn give(&self, open: Bytes) -> Result<(), Refusal> {
+        self.ingest.accept(Signal::Logs, &acme(), Body { open, packed: None }).await
     }
 
     /// Rows received, rows refused with `reason`, and rows that lie here.
@@ -112,4 +139,38 @@ async fn a_closed_inbox_refuses_retryably() {
     assert!(!middle.inbox.is_running());
     assert!(matches!(middle.send(1).await, Err(Refusal::Unavailable(_))));
     assert_eq!(middle.account(Reason::Draining), (1, 1, 0));
+}
+
+/// A panic between counting a request in and giving it to the inbox leaves nothing on its way: its rows are counted as refused, and who
+/// sends it again is taken, also one that waited for the first.
+#[tokio::test]
+async fn a_panic_before_the_inbox_is_a_refusal() {
+    let disks = Disks { inbox: SimStore::new(1), spool: SimStore::new(2) };
+    let middle = Middle::start(&disks);
+    let hash = inbox::body_hash(&middle.ingest.shared.inbox_id, &acme(), Signal::Logs, &body(1));
+    let request = Request { tenant: acme(), signal: Signal::Logs, rows: 1, hash };
+    let offered = middle.ingest.offer(request).await.unwrap();
+    let mut twin = std::pin::pin!(middle.send(1));
+    let waits = std::future::poll_fn(|context| Poll::Ready(twin.as_mut().poll(context).is_pending())).await;
+    assert!(waits, "the twin waits for the first's fate");
+    let panicked = std::thread::spawn(move || {
+        let _held = offered;
+        panic!("the test's own");
+    });
+    assert!(panicked.join().is_err());
+    twin.await.unwrap();
+    assert_eq!(middle.account(Reason::Panicked), (2, 1, 1));
+}
+
+/// A panic behind the fsync takes no OK back: the sender hears OK, once more when it asks again, and the rows are in the inbox.
+#[tokio::test]
+async fn a_panic_behind_the_fsync_is_still_an_ok() {
+    let disks = Disks { inbox: SimStore::new(1), spool: SimStore::new(2) };
+    let middle = Middle::start(&disks);
+    // Let go of at once, and so the last owner is the inbox's callback.
+    middle.custody.lock().stall();
+    middle.give(Bytes::from_owner(Bomb(body(1)))).await.unwrap();
+    middle.send(1).await.unwrap();
+    assert_eq!(middle.inbox.stats().panics_total, 1);
+    assert_eq!(middle.account(Reason::Panicked), (1, 0, 1));
 }
