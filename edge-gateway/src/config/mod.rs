@@ -280,6 +280,10 @@ fn batch(raw: &RawBatch) -> Result<batcher::Limits, Invalid> {
     Ok(batcher::Limits { rows: raw.rows, raw_bytes, age: raw.age.as_duration(), open_bytes })
 }
 
+/// Bytes of `inbox.budget` for each of `inbox.recent`. A checkpoint of the inbox has 16 for each; one stands, and the room of four is kept
+/// back for the next ones: 80, which with this is at most a third of the budget.
+const INBOX_BYTES_PER_HASH: u64 = 256;
+
 /// Segments of the inbox are small, so that disk comes back soon: a sixteenth of the budget, within 1 to 64 MiB.
 fn inbox(raw: &RawInbox, max_request_bytes: usize) -> Result<Inbox, Invalid> {
     let least = ByteSize((max_request_bytes as u64).saturating_mul(4).max(ByteSize::mib(16).as_u64()));
@@ -289,6 +293,14 @@ fn inbox(raw: &RawInbox, max_request_bytes: usize) -> Result<Inbox, Invalid> {
     }
     if raw.recent > 1 << 20 {
         return Err(Invalid::new("inbox.recent", format!("{}: expected at most {}", raw.recent, 1 << 20)));
+    }
+    let for_recent = ByteSize(INBOX_BYTES_PER_HASH * raw.recent as u64);
+    if raw.budget < for_recent {
+        let message = format!(
+            "{} hashes need inbox.budget to be at least {for_recent}, and it is {}: remember fewer, or raise the budget",
+            raw.recent, raw.budget
+        );
+        return Err(Invalid::new("inbox.recent", message));
     }
     let segment_bytes = (budget_bytes / 16).clamp(1 << 20, 64 << 20);
     Ok(Inbox { budget_bytes, segment_bytes, commit_wait: raw.commit_wait.as_duration(), recent: raw.recent })

@@ -191,11 +191,13 @@ impl Default for RawBatch {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawInbox {
-    /// Disk that it may take; at least 16MiB, and four of the largest request. Past it senders are told to retry.
+    /// Disk that it may take; at least 16MiB, four of the largest request, and 256 bytes for each of `recent`. Past it senders are told to
+    /// retry.
     pub budget: ByteSize,
     /// How long a request may wait for others to share its fsync; at most 2ms.
     pub commit_wait: Span,
-    /// Hashes of requests remembered, so that one sent again is not stored again (16 bytes each); at most 1048576.
+    /// Hashes of requests remembered, so that one sent again is not stored again (16 bytes each); at most 1048576, and one for each 256
+    /// bytes of `budget`.
     pub recent: usize,
 }
 

@@ -1,6 +1,8 @@
 use std::fs;
+use std::sync::Arc;
 
 use federation_proto::identity::TenantId;
+use segment_log::{Log, MemoryIndex, Options, SimStore};
 
 use super::*;
 use crate::identity::Accepts;
@@ -40,6 +42,7 @@ fn impossible_values_name_their_key() {
         ("batch: { open: 1MiB }", "batch.open"),
         ("inbox: { budget: 20MiB }", "inbox.budget"),
         ("inbox: { commit_wait: 20ms }", "inbox.commit_wait"),
+        ("inbox: { budget: 127MiB, recent: 524288 }", "inbox.recent"),
         ("spool: { budget: 64MiB }", "spool.budget"),
         ("spool: { segment: 2GiB }", "spool.segment"),
         ("identity: { tokens: [ { sha256: abc, tenant: acme } ] }", "identity.tokens[0].sha256"),
@@ -49,6 +52,22 @@ fn impossible_values_name_their_key() {
         let error = load(&format!("{LEAST}{more}\n")).unwrap_err();
         assert!(error.contains(&format!(" {key}: ")), "{more}: {error}");
         assert!(error.contains("edge.yaml:6:"), "{more}: {error}");
+    }
+}
+
+/// An inbox with the least budget for its hashes takes largest requests, one after the other, whenever the ones before are done with.
+#[test]
+fn the_least_budget_for_the_hashes_is_enough() {
+    let config = load(&format!("{LEAST}receive: {{ max_request: 4MiB }}\ninbox: {{ budget: 16MiB, recent: 65536 }}\n")).unwrap();
+    let (segment_bytes, budget_bytes) = (config.inbox.segment_bytes, config.inbox.budget_bytes);
+    let options = Options { segment_bytes, budget_bytes, max_record_bytes: 9 << 20, ..Options::default() };
+    let (mut log, _) = Log::open(Arc::new(SimStore::new(1)), Box::new(MemoryIndex::new()), options).unwrap();
+    let (request, hashes) = (vec![0; config.receive.max_request_bytes], vec![0; 16 * config.inbox.recent]);
+    for _ in 0..6 {
+        let seq = log.append(b"", &request).unwrap();
+        log.sync().unwrap();
+        log.ack(seq);
+        log.checkpoint(&hashes).unwrap();
     }
 }
 
