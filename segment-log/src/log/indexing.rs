@@ -15,8 +15,8 @@ use crate::segment::{SegmentNo, bytes_at, u32_at, u64_at};
 
 const VERSION: u32 = 1;
 const MARKER_BYTES: usize = 88;
-/// Entries written in one step when the index is made anew.
-const CHUNK: usize = 4096;
+/// Entries written in one step when the index is made anew: few, since an index may keep in memory what a step replaces until it is over.
+const CHUNK: usize = 256;
 
 /// How far the index goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -96,7 +96,9 @@ impl<'a> Scanner<'a> {
     fn crc(&mut self, seed: u32, mut offset: u64, mut len: u64) -> u32 {
         let mut crc = seed;
         while len > 0 {
-            let step = len.min(WINDOW_BYTES as u64 / 2);
+            // What the window has first: no byte is read twice.
+            let there = (self.window_offset + self.window.len() as u64).saturating_sub(offset);
+            let step = len.min(if there > 0 && offset >= self.window_offset { there } else { WINDOW_BYTES as u64 });
             crc = crc32c::crc32c_append(crc, self.bytes(offset, step as usize));
             offset += step;
             len -= step;
