@@ -3,7 +3,7 @@
 //! ```yaml
 //! name: central-1                       # default: router
 //! data_dir: /var/lib/tributary/router   # journal and quarantine
-//! listen: 0.0.0.0:4400                  # QUIC (UDP), for edges
+//! listen: 0.0.0.0:4400                  # QUIC (UDP), for edges; TCP too, unless listen_tcp: false
 //! admin: {listen: 127.0.0.1:9400}       # health, metrics, ledger
 //! tls: {ca: pki/ca.pem, cert: pki/router.pem, key: pki/router.key}
 //! edges: pki/edges.yaml                 # allow-list; read again when it changes
@@ -50,8 +50,11 @@ pub struct Raw {
     pub name: EdgeName,
     /// Directory of journal and quarantine. Created if it is not there.
     pub data_dir: PathBuf,
-    /// Where edges connect (QUIC, a UDP port).
+    /// Where edges connect (QUIC, a UDP port; with `listen_tcp` the TCP port of the same number too).
     pub listen: Listen,
+    /// Also take edges over TLS on TCP, for networks that block UDP: the same certificates, the same bounds.
+    #[serde(default = "default_listen_tcp")]
+    pub listen_tcp: bool,
     /// The admin endpoint.
     pub admin: RawAdmin,
     /// The router's certificate and the authority that edges' certificates come from.
@@ -149,6 +152,10 @@ fn default_name() -> EdgeName {
     EdgeName::new("router").expect("a name")
 }
 
+fn default_listen_tcp() -> bool {
+    true
+}
+
 fn default_max_batch() -> ByteSize {
     ByteSize(8 * MIB)
 }
@@ -172,8 +179,10 @@ pub struct Config {
     pub name: EdgeName,
     /// Where journal and quarantine lie.
     pub data_dir: PathBuf,
-    /// UDP address for edges.
+    /// Address for edges.
     pub listen: SocketAddr,
+    /// Also over TCP.
+    pub listen_tcp: bool,
     /// TCP address of the admin endpoint.
     pub admin: Listen,
     /// Certificate, key, authority.
@@ -247,6 +256,7 @@ impl Config {
             name: raw.name,
             data_dir: raw.data_dir,
             listen: raw.listen.0,
+            listen_tcp: raw.listen_tcp,
             admin: raw.admin.listen,
             tls: raw.tls,
             edges: raw.edges,

@@ -104,6 +104,7 @@ mod tests {
         EdgeView {
             edge: name(edge),
             remote: SocketAddr::from(([127, 0, 0, 1], 1)),
+            transport: "quic",
             labels: BTreeMap::new(),
             queued_batches: 0,
             queued_bytes: 0,

@@ -64,7 +64,7 @@ pub enum RunError {
 /// Addresses of a router that is up.
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
-    /// For edges (UDP).
+    /// For edges (UDP, and TCP unless that is off).
     pub listen: SocketAddr,
     /// The admin endpoint (TCP).
     pub admin: SocketAddr,
@@ -103,7 +103,7 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
     let journal = open_journal(&config).await?;
     let consumers = consumers(&config, &journal, &readiness)?;
     let shared = Arc::new(shared(&config, journal.clone(), allowed, readiness.clone())?);
-    let listener = Listener::bind(config.listen, config.connections, Arc::clone(&shared))?;
+    let listener = Listener::bind(config.listen, config.listen_tcp, config.connections, Arc::clone(&shared)).await?;
     let ledger = {
         let (name, shared) = (config.name.clone(), Arc::clone(&shared));
         Arc::new(move || crate::ledger::report(&name, &shared.journal, &shared.connected))
@@ -115,7 +115,7 @@ pub async fn run_with(config: Config, shutdown: Shutdown, ready: impl FnOnce(Rea
         .merge("/edges    JSON: who may connect, who does, how far behind each is\n", roster::routes(&shared))
         .merge("/api/v1/query  POST, with a token of query.tokens: SQL over its tenant's records\n", crate::sql::routes(&config)?)
         .merge("/api/v1/tail   with a token: its tenant's records as they are journalled\n", tail::routes(tails));
-    let listen = listener.local_addr().map_err(|error| ListenError::Bind { listen: config.listen, error })?;
+    let listen = listener.local_addr().map_err(|error| ListenError::Bind { transport: "UDP", listen: config.listen, error })?;
     let addresses = Ready { listen, admin: admin.local_addr() };
     tracing::info!(router = %config.name, listen = %addresses.listen, admin = %addresses.admin, "ready");
     readiness.set("journal", Ok(()));

@@ -2,6 +2,7 @@
 //!
 //! No tokio, no sockets, no files: everything here is a function of its arguments, so that seeds and fuzzers can drive it.
 
+pub mod chunk;
 pub mod codec;
 pub mod columns;
 pub mod control;

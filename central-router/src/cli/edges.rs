@@ -45,6 +45,7 @@ fn page(report: &Value, now: u64) -> String {
         "state",
         "since",
         "address",
+        "over",
         "queued",
         "bytes",
         "oldest",
@@ -74,12 +75,13 @@ fn ago(then: u64, now: u64) -> String {
     if then == 0 { "never".to_owned() } else { format!("{} ago", seconds(now.saturating_sub(then))) }
 }
 
-fn absent(edge: &Value, now: u64) -> [String; 14] {
+fn absent(edge: &Value, now: u64) -> [String; 15] {
     let received = &edge["past"]["received"];
     let dash = || "-".to_owned();
     [
         text(&edge["edge"]),
         "away".to_owned(),
+        dash(),
         dash(),
         dash(),
         dash(),
@@ -96,7 +98,7 @@ fn absent(edge: &Value, now: u64) -> [String; 14] {
 }
 
 /// What earlier connections brought is added to the first line.
-fn present(edge: &Value, connection: &Value, first: bool, now: u64) -> [String; 14] {
+fn present(edge: &Value, connection: &Value, first: bool, now: u64) -> [String; 15] {
     let received = |key: &str| {
         let before = if first { number(&edge["past"]["received"][key]) } else { 0 };
         before + number(&connection["received"][key])
@@ -107,6 +109,7 @@ fn present(edge: &Value, connection: &Value, first: bool, now: u64) -> [String; 
         if edge["allowed"] == true { "connected" } else { "REVOKED" }.to_owned(),
         seconds(now.saturating_sub(number(&connection["since_unix_seconds"]))),
         text(&connection["remote"]),
+        text(&connection["transport"]),
         number(&connection["queued_batches"]).to_string(),
         bytes(number(&connection["queued_bytes"])),
         if oldest == 0 { "-".to_owned() } else { seconds(now.saturating_sub(oldest)) },
@@ -151,7 +154,7 @@ mod tests {
     fn one_line_an_edge() {
         let past = |seen: u64| json!({"connections": 1, "received": {"batches": 1, "rows": 10, "bytes": 100}, "seen_unix_seconds": seen});
         let connection = json!({
-            "remote": "10.0.0.7:4433", "labels": {"region": "eu\u{1b}[31m"}, "queued_batches": 5, "queued_bytes": 2048,
+            "remote": "10.0.0.7:4433", "transport": "quic", "labels": {"region": "eu\u{1b}[31m"}, "queued_batches": 5, "queued_bytes": 2048,
             "oldest_unix_nano": 940_000_000_000u64, "since_unix_seconds": 900, "heard_unix_seconds": 999,
             "spools": [{"id": "0123456789abcdef0123456789abcdef", "floor": 7}], "received": {"batches": 2, "rows": 20, "bytes": 200},
         });
@@ -165,9 +168,9 @@ mod tests {
         let cells = |line: usize| page.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
             cells(1),
-            "eu connected 1m40s 10.0.0.7:4433 5 2.0KiB 1m 3 30 300B 1s ago a,b,c and 6 more region=eu\\u{1b}[31m 01234567"
+            "eu connected 1m40s 10.0.0.7:4433 quic 5 2.0KiB 1m 3 30 300B 1s ago a,b,c and 6 more region=eu\\u{1b}[31m 01234567"
         );
-        assert_eq!(cells(2), "us away - - - - - 1 10 100B 10m ago a - -");
+        assert_eq!(cells(2), "us away - - - - - - 1 10 100B 10m ago a - -");
         assert!(page.contains("1 of 2 allowed edges are connected"), "{page}");
     }
 }

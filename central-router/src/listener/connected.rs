@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::MAX_PER_EDGE;
+use super::peer::Peer;
 use crate::edges::MAX_EDGES;
 
 /// One connection, as the ledger shows it.
@@ -18,6 +19,8 @@ pub struct EdgeView {
     pub edge: EdgeName,
     /// Where it connects from.
     pub remote: SocketAddr,
+    /// What it comes over: `quic` or `tcp`.
+    pub transport: &'static str,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Batches on its disk, as it said last.
@@ -105,7 +108,7 @@ impl Entries {
 struct Entry {
     view: EdgeView,
     spools: Vec<SpoolId>,
-    quic: Option<quinn::Connection>,
+    peer: Option<Peer>,
 }
 
 /// See the module. Bounded by the number of connections, and [`MAX_EDGES`] edges that were. `now` is in seconds since 1970.
@@ -114,23 +117,18 @@ pub struct Connected(Mutex<Entries>);
 
 impl Connected {
     /// A connection of `edge` came. Gives its number, and the oldest of that edge's when it has too many now.
-    pub(super) fn enter(
-        &self,
-        edge: EdgeName,
-        remote: SocketAddr,
-        quic: Option<quinn::Connection>,
-        now: u64,
-    ) -> (u64, Option<quinn::Connection>) {
+    pub(super) fn enter(&self, edge: EdgeName, remote: SocketAddr, peer: Option<Peer>, now: u64) -> (u64, Option<Peer>) {
         let mut entries = self.0.lock();
         let of_edge = entries.by_id.iter().filter(|(_, entry)| entry.view.edge == edge);
         let (count, oldest) = of_edge.fold((0, None), |(count, oldest), (&id, _)| (count + 1, oldest.or(Some(id))));
-        let surplus = oldest.filter(|_| count >= MAX_PER_EDGE).and_then(|oldest| entries.remove(oldest, now)).and_then(|entry| entry.quic);
+        let surplus = oldest.filter(|_| count >= MAX_PER_EDGE).and_then(|oldest| entries.remove(oldest, now)).and_then(|entry| entry.peer);
         let id = entries.next;
         entries.next += 1;
         entries.past(&edge).connections += 1;
         let view = EdgeView {
             edge,
             remote,
+            transport: peer.as_ref().map_or("none", Peer::transport),
             labels: BTreeMap::new(),
             queued_batches: 0,
             queued_bytes: 0,
@@ -140,21 +138,21 @@ impl Connected {
             spools: Vec::new(),
             received: Received::default(),
         };
-        entries.by_id.insert(id, Entry { view, spools: Vec::new(), quic });
+        entries.by_id.insert(id, Entry { view, spools: Vec::new(), peer });
         metrics::gauge!("tributary_router_connections").set(entries.by_id.len() as f64);
         (id, surplus)
     }
 
     /// The connection ships from these spools from now on. Gives that edge's connections which did before: an edge has one at a time,
     /// so they are dead and not known to be yet; what they began holds ids that the edge now sends again.
-    pub(super) fn ships(&self, id: u64, spools: &[SpoolId]) -> Vec<quinn::Connection> {
+    pub(super) fn ships(&self, id: u64, spools: &[SpoolId]) -> Vec<Peer> {
         let mut entries = self.0.lock();
         let Some(entry) = entries.by_id.get_mut(&id) else { return Vec::new() };
         entry.spools = spools.to_vec();
         let edge = entry.view.edge.clone();
         let shares = |entry: &Entry| entry.view.edge == edge && entry.spools.iter().any(|spool| spools.contains(spool));
         let before = entries.by_id.iter().filter(|(other, entry)| **other != id && shares(entry));
-        before.filter_map(|(_, entry)| entry.quic.clone()).collect()
+        before.filter_map(|(_, entry)| entry.peer.clone()).collect()
     }
 
     pub(super) fn labelled(&self, id: u64, labels: &BTreeMap<String, String>) {

@@ -5,31 +5,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use federation_proto::control::{EdgeMessage, RouterMessage};
-use federation_proto::frame::{CloseCode, ControlDecoder, FrameError, encode_control};
+use federation_proto::frame::{CloseCode, encode_control};
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::EdgeName;
 use parking_lot::Mutex;
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream};
 use segment_log::AppendError;
 use service::shutdown::Shutdown;
 use service::supervise::{self, survive};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::control::ControlIn;
+use super::peer::Peer;
 use super::trust::Chain;
-use super::{Shared, batch};
+use super::{Shared, batch, tcp};
 use crate::intake::{Heard, Intake, Payload, unread};
 use crate::session::{Desk, Session, Violation};
 
 /// A certificate's date is waited for no longer than this at a time: the wall clock may be set.
 const RECHECK: Duration = Duration::from_secs(60);
-/// Longest reason put on the wire, in bytes.
-const MAX_REASON_LEN: usize = 200;
 
 /// A live connection.
 pub(super) struct Link {
     shared: Arc<Shared>,
-    quic: Connection,
+    peer: Peer,
     intake: Mutex<Intake>,
     /// There is something to say.
     word: Notify,
@@ -63,33 +63,64 @@ impl From<Violation> for End {
     }
 }
 
+/// A connection after its handshake.
+pub(super) enum Opened {
+    Quic(Connection),
+    Tcp(tcp::Opened),
+}
+
+impl Opened {
+    pub(super) fn peer(&self) -> Peer {
+        match self {
+            Self::Quic(quic) => Peer::Quic(quic.clone()),
+            Self::Tcp(tcp) => Peer::Tcp(Arc::clone(&tcp.handle)),
+        }
+    }
+
+    fn chain(&self) -> Result<Chain, Violation> {
+        match self {
+            Self::Quic(quic) => Chain::of(quic),
+            Self::Tcp(tcp) => Chain::new(tcp.certificates()),
+        }
+    }
+
+    /// Waits until what was said last has left, where that has to be waited for.
+    pub(super) async fn goodbye(self) {
+        if let Self::Tcp(tcp) = self {
+            tcp.goodbye().await;
+        }
+    }
+}
+
 /// Closes a connection with a code, and counts it.
-pub(super) fn close(quic: &Connection, edge: Option<&EdgeName>, violation: &Violation) {
-    let remote = quic.remote_address();
+pub(super) fn close(peer: &Peer, edge: Option<&EdgeName>, violation: &Violation) {
+    let remote = peer.remote();
     tracing::warn!(%remote, edge = edge.map(EdgeName::as_str), code = violation.code.as_str(), reason = violation.reason, message = violation.message, "connection closed");
     metrics::counter!("tributary_router_violations_total", "code" => violation.code.as_str(), "reason" => violation.reason).increment(1);
-    let mut cut = violation.message.len().min(MAX_REASON_LEN);
-    while !violation.message.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    quic.close(VarInt::from_u32(violation.code.code()), &violation.message.as_bytes()[..cut]);
+    peer.close(violation.code, &violation.message);
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutdown, drain: Duration) {
-    let (edge, chain) = match identify(&shared, &quic) {
-        Ok(known) => known,
-        Err(violation) => return close(&quic, None, &violation),
-    };
-    let (id, surplus) = shared.connected.enter(edge.clone(), quic.remote_address(), Some(quic.clone()), unix_seconds());
+pub(super) async fn serve(shared: Arc<Shared>, mut opened: Opened, shutdown: Shutdown, drain: Duration) {
+    let peer = opened.peer();
+    match identify(&shared, &opened) {
+        Ok((edge, chain)) => serve_edge(shared, &mut opened, edge, &chain, shutdown, drain).await,
+        Err(violation) => close(&peer, None, &violation),
+    }
+    opened.goodbye().await;
+}
+
+async fn serve_edge(shared: Arc<Shared>, opened: &mut Opened, edge: EdgeName, chain: &Chain, shutdown: Shutdown, drain: Duration) {
+    let peer = opened.peer();
+    let (id, surplus) = shared.connected.enter(edge.clone(), peer.remote(), Some(peer.clone()), unix_seconds());
     if let Some(oldest) = surplus {
-        oldest.close(VarInt::from_u32(CloseCode::Busy.code()), b"this edge has too many connections: the oldest makes room");
+        oldest.close(CloseCode::Busy, "this edge has too many connections: the oldest makes room");
     }
     let intake = Mutex::new(Intake::new(Session::new(edge.clone(), shared.limits.clone())));
-    let link = Arc::new(Link { shared, quic, intake, word: Notify::new(), answered: Notify::new(), id });
-    tracing::info!(%edge, remote = %link.quic.remote_address(), "connected");
+    let link = Arc::new(Link { shared, peer, intake, word: Notify::new(), answered: Notify::new(), id });
+    tracing::info!(%edge, remote = %link.peer.remote(), transport = link.peer.transport(), "connected");
     let leaving = Leaving(Arc::clone(&link));
-    let end = match survive(link.run(&chain, &shutdown, drain)).await {
+    let end = match survive(link.run(opened, chain, &shutdown, drain)).await {
         Ok(end) => end,
         Err(panic) => {
             supervise::count("connection", &panic);
@@ -98,15 +129,15 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: Connection, shutdown: Shutd
     };
     match end {
         End::Gone => tracing::info!(%edge, "disconnected"),
-        End::Drained => link.quic.close(VarInt::from_u32(CloseCode::Drain.code()), b"the router is stopping"),
-        End::Broken(violation) => close(&link.quic, Some(&edge), &violation),
+        End::Drained => link.peer.close(CloseCode::Drain, "the router is stopping"),
+        End::Broken(violation) => close(&link.peer, Some(&edge), &violation),
     }
     drop(leaving);
 }
 
 /// The edge that the certificate names, if it may connect.
-fn identify(shared: &Shared, quic: &Connection) -> Result<(EdgeName, Chain), Violation> {
-    let chain = Chain::of(quic)?;
+fn identify(shared: &Shared, opened: &Opened) -> Result<(EdgeName, Chain), Violation> {
+    let chain = opened.chain()?;
     shared.trust.judge(wall_clock(), &chain)?;
     let edge = chain.edge()?;
     if shared.allowed.has(&edge) {
@@ -121,70 +152,71 @@ fn failed() -> Violation {
 }
 
 impl Link {
-    async fn run(self: &Arc<Self>, chain: &Chain, shutdown: &Shutdown, drain: Duration) -> End {
-        let (send, receive) = match tokio::time::timeout(self.shared.timeouts.hello, self.quic.accept_bi()).await {
-            Ok(Ok(streams)) => streams,
-            Ok(Err(_)) => return End::Gone,
-            Err(_) => return Violation::new(CloseCode::Timeout, "no_control_stream", "no control stream was opened").into(),
-        };
+    async fn run(self: &Arc<Self>, opened: &mut Opened, chain: &Chain, shutdown: &Shutdown, drain: Duration) -> End {
         // A connection that leaves drops what it was doing; what is on its way to the journal's disk goes on and is found as a duplicate.
         tokio::select! {
-            end = self.listen(receive) => end,
-            end = self.speak(send) => end,
-            end = self.take_batches() => end,
+            end = self.serve(opened) => end,
             end = self.recheck(chain) => end,
             end = self.leave(shutdown, drain) => end,
         }
     }
 
+    async fn serve(self: &Arc<Self>, opened: &mut Opened) -> End {
+        match opened {
+            Opened::Quic(quic) => self.serve_quic(quic).await,
+            Opened::Tcp(tcp) => self.serve_tcp(tcp).await,
+        }
+    }
+
+    async fn serve_quic(self: &Arc<Self>, quic: &Connection) -> End {
+        let (send, receive) = match tokio::time::timeout(self.shared.timeouts.hello, quic.accept_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(_)) => return End::Gone,
+            Err(_) => return Violation::new(CloseCode::Timeout, "no_control_stream", "no control stream was opened").into(),
+        };
+        tokio::select! {
+            end = self.listen(receive) => end,
+            end = self.speak(send) => end,
+            end = self.take_batches(quic) => end,
+        }
+    }
+
+    async fn serve_tcp(self: &Arc<Self>, tcp: &mut tcp::Opened) -> End {
+        let Some(reader) = tcp.reader.take() else { return End::Gone };
+        let handle = Arc::clone(&tcp.handle);
+        tokio::select! {
+            ended = tcp::Reading::new(Arc::clone(self), Arc::clone(&handle)).run(reader) => match ended {
+                Err(violation) if violation.code != CloseCode::Drain => violation.into(),
+                Ok(()) | Err(_) => End::Gone,
+            },
+            end = self.speak_tcp(&handle) => end,
+            _ = &mut tcp.writer => End::Gone,
+        }
+    }
+
     /// The control stream, as it comes.
     async fn listen(&self, mut stream: RecvStream) -> End {
-        let mut decoder = ControlDecoder::<EdgeMessage>::default();
-        let mut welcomed = false;
-        // For Hello; after it, for the end of a frame that has begun.
-        let mut due = Some(tokio::time::Instant::now() + self.shared.timeouts.hello);
+        let mut control = ControlIn::new(clock(), self.shared.timeouts);
         loop {
             let read = stream.read_chunk(16 << 10, true);
-            let chunk = match due {
-                Some(due) => tokio::time::timeout_at(due, read).await,
+            let chunk = match control.due() {
+                Some(due) => tokio::time::timeout_at(due.into(), read).await,
                 None => Ok(read.await),
             };
             let bytes = match chunk {
                 Ok(Ok(Some(chunk))) => chunk.bytes,
                 Ok(Ok(None)) => return Violation::new(CloseCode::Malformed, "control_ended", "the control stream was ended").into(),
                 Ok(Err(_)) => return End::Gone,
-                Err(_) if welcomed => {
-                    return Violation::new(CloseCode::Timeout, "control_stalled", "a control frame did not come in time").into();
-                }
-                Err(_) => return Violation::new(CloseCode::Timeout, "no_hello", "no Hello in time").into(),
+                Err(_) => return control.late().into(),
             };
-            decoder.push(&bytes);
-            let mut whole = false;
-            loop {
-                match decoder.next_message() {
-                    Ok(None) => break,
-                    Ok(Some(message)) => match self.hear(message) {
-                        Ok(hello) => (welcomed, whole) = (welcomed | hello, true),
-                        Err(violation) => return violation.into(),
-                    },
-                    Err(error @ FrameError::Length(_)) => {
-                        return Violation::new(CloseCode::TooLarge, "control_frame_length", error.to_string()).into();
-                    }
-                    Err(error) => return Violation::new(CloseCode::Malformed, "control_frame", error.to_string()).into(),
-                }
-            }
-            if welcomed {
-                due = match due {
-                    _ if !decoder.is_within() => None,
-                    Some(due) if !whole => Some(due),
-                    Some(_) | None => Some(tokio::time::Instant::now() + self.shared.timeouts.header),
-                };
+            if let Err(violation) = control.push(clock(), &bytes, |message| self.hear(message)) {
+                return violation.into();
             }
         }
     }
 
     /// One message. True for Hello.
-    fn hear(&self, message: EdgeMessage) -> Result<bool, Violation> {
+    pub(super) fn hear(&self, message: EdgeMessage) -> Result<bool, Violation> {
         match self.with(|intake, desk| intake.hear(clock(), message, desk))? {
             Heard::Hello => {
                 self.came_in();
@@ -204,8 +236,8 @@ impl Link {
         let session = intake.session();
         self.shared.connected.labelled(self.id, session.labels());
         for before in self.shared.connected.ships(self.id, session.spools()) {
-            tracing::info!(edge = %session.edge(), remote = %before.remote_address(), "a newer connection takes over");
-            before.close(VarInt::from_u32(CloseCode::Busy.code()), b"a newer connection ships from this spool");
+            tracing::info!(edge = %session.edge(), remote = %before.remote(), "a newer connection takes over");
+            before.close(CloseCode::Busy, "a newer connection ships from this spool");
         }
     }
 
@@ -228,6 +260,20 @@ impl Link {
         End::Drained
     }
 
+    async fn speak_tcp(&self, handle: &tcp::Handle) -> End {
+        while let Some(messages) = self.words().await {
+            for message in messages {
+                let Ok(frame) = encode_control(&message) else {
+                    return Violation::new(CloseCode::Internal, "frame", "a message of the router is too long").into();
+                };
+                if tokio::time::timeout(self.shared.timeouts.hello, handle.control(&frame)).await.is_err() {
+                    return unread().into();
+                }
+            }
+        }
+        End::Drained
+    }
+
     /// What to say next; `None` when all is said.
     async fn words(&self) -> Option<Vec<RouterMessage>> {
         loop {
@@ -242,11 +288,11 @@ impl Link {
         }
     }
 
-    async fn take_batches(self: &Arc<Self>) -> End {
+    async fn take_batches(self: &Arc<Self>, quic: &Connection) -> End {
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
-                stream = self.quic.accept_uni() => match stream {
+                stream = quic.accept_uni() => match stream {
                     Ok(stream) => drop(tasks.spawn(batch::receive(Arc::clone(self), stream))),
                     Err(_) => return End::Gone,
                 },
@@ -340,7 +386,7 @@ impl Link {
             link.word.notify_one();
             link.answered.notify_waiters();
             if let Err(violation) = answer {
-                close(&link.quic, None, &violation);
+                close(&link.peer, None, &violation);
             }
         });
     }

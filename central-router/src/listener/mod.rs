@@ -1,4 +1,4 @@
-//! Edges connect here: QUIC with client certificates. The driver around [`crate::intake`], which decides.
+//! Edges connect here: QUIC with client certificates, or TLS on TCP on the same port ([`tcp`]). The driver around [`crate::intake`], which decides.
 //!
 //! One task per connection and one per batch stream; a connection that breaks a rule, stalls or fails ends alone.
 //!
@@ -10,12 +10,15 @@
 mod batch;
 mod connected;
 mod connection;
+mod control;
 mod door;
+mod peer;
 mod reset;
 mod socket;
+mod tcp;
 mod trust;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +28,11 @@ use service::admin::Readiness;
 use service::shutdown::Shutdown;
 use service::supervise;
 use service::tls::TlsError;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::connection::Opened;
 use self::door::{Answer, Door, Place};
 use crate::admission::Admission;
 use crate::edges::AllowList;
@@ -48,6 +53,8 @@ pub const MAX_HANDSHAKES: usize = 256;
 pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
 /// A peer that is silent for this long is gone. Edges say how they are once a second.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long to wait after the kernel refused a connection: mostly, no descriptor is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What all connections share.
 pub struct Shared {
@@ -76,8 +83,10 @@ pub enum ListenError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address.
-    #[error("listen: {listen} (UDP) cannot be bound: {error}; stop the other process or set another address")]
+    #[error("listen: {listen} ({transport}) cannot be bound: {error}; stop the other process or set another address")]
     Bind {
+        /// UDP or TCP.
+        transport: &'static str,
         /// The address.
         listen: SocketAddr,
         /// What the system says.
@@ -91,26 +100,27 @@ pub enum ListenError {
 /// A listener that has its address and answers nobody yet.
 pub struct Listener {
     endpoint: Endpoint,
+    tcp: Option<TcpListener>,
     shared: Arc<Shared>,
     connections: usize,
 }
 
 impl Listener {
-    /// Takes the address.
+    /// Takes the address, for UDP and `with_tcp` for TCP too.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn bind(listen: SocketAddr, connections: u32, shared: Arc<Shared>) -> Result<Self, ListenError> {
+    pub async fn bind(listen: SocketAddr, with_tcp: bool, connections: u32, shared: Arc<Shared>) -> Result<Self, ListenError> {
         let server = server(&shared);
-        let failed = |error| ListenError::Bind { listen, error };
-        let socket = socket::bind(listen).map_err(failed)?;
+        let failed = |transport| move |error| ListenError::Bind { transport, listen, error };
+        let (socket, tcp) = bind_both(listen, with_tcp).await?;
         let private_key = shared.trust.private_key();
         let config = reset::endpoint_config(private_key).unwrap_or_else(|error| {
             tracing::warn!(path = %private_key.display(), %error, "edges will miss a router that dies only after the idle timeout");
             EndpointConfig::default()
         });
-        let endpoint = Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
-        Ok(Self { endpoint, shared, connections: connections as usize })
+        let endpoint = Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(failed("UDP"))?;
+        Ok(Self { endpoint, tcp, shared, connections: connections as usize })
     }
 
     /// The address it has.
@@ -141,9 +151,19 @@ impl Listener {
                         tasks.spawn(async move { shake_hands(shared, incoming, place, places, shutdown, drain).await });
                     }
                 }
+                (stream, remote) = accept(self.tcp.as_ref()) => match door.ask(remote.ip(), true) {
+                    Answer::Enter(place) => {
+                        let (shared, places, shutdown) = (Arc::clone(&self.shared), Arc::clone(&places), shutdown.clone());
+                        tasks.spawn(async move { shake_tcp_hands(shared, (stream, remote), place, places, shutdown, drain).await });
+                    }
+                    // Who has a TCP connection has proved its address.
+                    Answer::Prove => {}
+                    Answer::Refuse(reason) => refused(reason),
+                }
             }
         }
         self.endpoint.set_server_config(None);
+        drop(self.tcp);
         let gone = async { while tasks.join_next().await.is_some() {} };
         if service::shutdown::drain(drain, gone).await.is_err() {
             tracing::warn!(?drain, "not all edges were gone in time; what was not acked they send again");
@@ -196,14 +216,65 @@ async fn shake_hands(
         }
     };
     drop(handshake);
-    let Ok(_place) = places.try_acquire() else {
-        return connection::close(
-            &quic,
-            None,
-            &Violation::new(CloseCode::Busy, "connections", "all connections are taken: raise `connections`"),
-        );
+    serve(shared, Opened::Quic(quic), &places, shutdown, drain).await;
+}
+
+async fn shake_tcp_hands(
+    shared: Arc<Shared>,
+    (stream, remote): (TcpStream, SocketAddr),
+    handshake: Place,
+    places: Arc<Semaphore>,
+    shutdown: Shutdown,
+    drain: Duration,
+) {
+    let opened = match tcp::Opened::accept(&shared, stream, remote).await {
+        Ok(opened) => opened,
+        Err(reason) => return refused(reason),
     };
-    connection::serve(shared, quic, shutdown, drain).await;
+    drop(handshake);
+    serve(shared, Opened::Tcp(opened), &places, shutdown, drain).await;
+}
+
+async fn serve(shared: Arc<Shared>, opened: Opened, places: &Semaphore, shutdown: Shutdown, drain: Duration) {
+    let Ok(_place) = places.try_acquire() else {
+        let full = Violation::new(CloseCode::Busy, "connections", "all connections are taken: raise `connections`");
+        connection::close(&opened.peer(), None, &full);
+        return opened.goodbye().await;
+    };
+    connection::serve(shared, opened, shutdown, drain).await;
+}
+
+/// The sockets. A port that the system is to choose is one that both have free.
+async fn bind_both(listen: SocketAddr, with_tcp: bool) -> Result<(UdpSocket, Option<TcpListener>), ListenError> {
+    const TRIES: usize = 16;
+    let failed = |transport| move |error| ListenError::Bind { transport, listen, error };
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let udp = socket::bind(listen).map_err(failed("UDP"))?;
+        if !with_tcp {
+            return Ok((udp, None));
+        }
+        match TcpListener::bind(udp.local_addr().map_err(failed("UDP"))?).await {
+            Ok(tcp) => return Ok((udp, Some(tcp))),
+            Err(error) if listen.port() != 0 || attempt == TRIES => return Err(failed("TCP")(error)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The next connection over TCP; never, without a listener.
+async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection over TCP");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// What handshakes begin with from now on.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use federation_proto::chunk;
 use federation_proto::frame::{ALPN, CloseCode};
 use federation_proto::identity::EdgeName;
 use quinn::ConnectionError;
@@ -33,6 +34,7 @@ pub struct Trust {
 
 struct Loaded {
     crypto: Arc<QuicServerConfig>,
+    tcp_crypto: Arc<rustls::ServerConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -54,7 +56,8 @@ impl Trust {
         let files = files.clone();
         let load = move || {
             let crypto = QuicServerConfig::try_from(files.server_config(&[ALPN])?).map_err(|error| ListenError::Quic(error.to_string()))?;
-            Ok(Loaded { crypto: Arc::new(crypto), verifier: files.client_verifier()? })
+            let tcp_crypto = files.server_config(&[chunk::ALPN])?;
+            Ok(Loaded { crypto: Arc::new(crypto), tcp_crypto, verifier: files.client_verifier()? })
         };
         Watched::open(paths, load, |_, _| false).map(|files| Self { files, private_key })
     }
@@ -80,6 +83,11 @@ impl Trust {
         Arc::clone(&self.files.current().crypto)
     }
 
+    /// The same over TCP.
+    pub(super) fn tcp_crypto(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.files.current().tcp_crypto)
+    }
+
     /// Is this chain one to believe at `now`? A handshake that resumes an earlier one does not ask, and time goes on.
     pub(super) fn judge(&self, now: SystemTime, chain: &Chain) -> Result<(), Violation> {
         let Some((own, intermediates)) = chain.certificates.split_first() else { return Err(no_certificate()) };
@@ -96,7 +104,7 @@ impl Chain {
         Self::new(*shown.ok_or_else(no_certificate)?)
     }
 
-    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Violation> {
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Violation> {
         let expiries = certificates.iter().map(|certificate| expires_at(certificate)).collect::<Result<Vec<_>, _>>();
         let mut expiries = expiries.map_err(|error| unknown("no_identity", error.to_string()))?;
         expiries.sort_unstable();

@@ -116,7 +116,7 @@ async fn a_full_disk_under_the_journal_acks_nothing() {
         readiness: readiness.clone(),
         connected: Connected::default(),
     };
-    let listener = Listener::bind(config.listen, 4, Arc::new(shared)).unwrap();
+    let listener = Listener::bind(config.listen, false, 4, Arc::new(shared)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let serving = tokio::spawn(listener.serve(shutdown.clone(), Duration::from_secs(1)));

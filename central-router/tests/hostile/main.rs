@@ -12,6 +12,7 @@ mod control;
 mod disks;
 mod honest;
 mod site;
+mod tcp;
 #[path = "../../src/testing.rs"]
 #[expect(dead_code, reason = "the unit tests use the rest")]
 mod testing;

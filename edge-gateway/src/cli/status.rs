@@ -149,7 +149,7 @@ mod tests {
         json!({
             "edge": "eu-1", "version": "0.1.0", "ready": true, "failing": [], "holding": ["inbox"],
             "link": {
-                "connected": true, "endpoint": "router:4433", "router": "central", "error": null, "connections": 2, "transport": "QUIC",
+                "connected": true, "endpoint": "router:4433", "router": "central", "error": null, "connections": 2, "transport": "quic",
                 "since_unix_seconds": 1000, "rtt_us": 1234, "bytes_per_second": 2048, "cap_bytes_per_second": 1_250_000,
             },
             "inbox": {"disk_bytes": 1024, "budget_bytes": 1 << 30, "rows": 7},
@@ -171,7 +171,7 @@ mod tests {
             &report(&status(), 1100),
             &[
                 "edge     eu-1 0.1.0: ready",
-                "router   central at router:4433 over QUIC, for 1m40s, round trip 1.2ms",
+                "router   central at router:4433 over quic, for 1m40s, round trip 1.2ms",
                 "link     2.0KiB/s now, cap 10Mbit/s, 2 connections since the start",
                 "inbox    7 rows in no batch yet (1.0KiB of 1.0GiB on disk)",
                 "spool    3 batches, 30 rows, 2.0KiB to ship, oldest record 10s old (4.0KiB of 8.0GiB on disk)",

@@ -26,6 +26,7 @@
 //!   link_cap: 10Mbit/s
 //!   tls: { ca: ca.pem, cert: edge.pem, key: edge.key }
 //!   in_flight: 64
+//!   transport: quic                 # or tcp; left out: QUIC, and TCP where UDP is blocked
 //!   backoff: { min: 100ms, max: 10s }
 //! admin: { listen: 127.0.0.1:9464 }
 //! drain: 20s
@@ -52,6 +53,7 @@ pub use raw::{
 
 use crate::batcher;
 use crate::identity::Identities;
+use crate::link::Transport;
 
 /// Environment variables with this prefix override the file: `TRIBUTARY_EDGE__SHIP__LINK_CAP=4MiB/s`.
 pub const ENV_PREFIX: &str = "TRIBUTARY_EDGE";
@@ -164,6 +166,12 @@ pub struct Ship {
     pub tls: TlsFiles,
     /// Batches on their way at a time.
     pub in_flight: usize,
+    /// None: whichever works, QUIC first.
+    pub transport: Option<Transport>,
+    /// How often QUIC is tried again while the link is over TCP.
+    pub quic_retry: Duration,
+    /// How long a preferred router has to look well before the link returns to it.
+    pub return_after: Duration,
     /// The first wait between attempts.
     pub backoff_min: Duration,
     /// The longest.
@@ -340,6 +348,14 @@ fn ship(raw: RawShip) -> Result<Ship, Invalid> {
     if !(1..=4096).contains(&raw.in_flight) {
         return Err(Invalid::new("ship.in_flight", format!("{}: expected 1 to 4096", raw.in_flight)));
     }
+    const DAY: Duration = Duration::from_secs(86_400);
+    let (quic_retry, return_after) = (raw.quic_retry.as_duration(), raw.return_after.as_duration());
+    if !(Duration::from_secs(1)..=DAY).contains(&quic_retry) {
+        return Err(Invalid::new("ship.quic_retry", format!("{}: expected 1s to 24h", raw.quic_retry)));
+    }
+    if return_after > DAY {
+        return Err(Invalid::new("ship.return_after", format!("{}: expected at most 24h", raw.return_after)));
+    }
     let backoff = &raw.backoff;
     if backoff.min.as_duration().is_zero() || backoff.min > backoff.max {
         return Err(Invalid::new("ship.backoff.min", format!("{}: expected more than 0s and at most ship.backoff.max", backoff.min)));
@@ -349,6 +365,9 @@ fn ship(raw: RawShip) -> Result<Ship, Invalid> {
         link_cap: raw.link_cap.map(Rate::as_u64),
         tls: raw.tls,
         in_flight: raw.in_flight,
+        transport: raw.transport,
+        quic_retry,
+        return_after,
         backoff_min: backoff.min.as_duration(),
         backoff_max: backoff.max.as_duration(),
     })

@@ -11,6 +11,7 @@ use service::config::{ByteSize, Listen, Rate, Span};
 use service::tls::TlsFiles;
 
 use super::RawEntrance;
+use crate::link::Transport;
 
 /// The file as written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -267,6 +268,15 @@ pub struct RawShip {
     /// Batches on their way at a time; 1 to 4096.
     #[serde(default = "defaults::in_flight")]
     pub in_flight: usize,
+    /// `quic` or `tcp`; when left out QUIC, and TCP where UDP is blocked.
+    #[serde(default)]
+    pub transport: Option<Transport>,
+    /// How often QUIC is tried again while the link is over TCP; 1s to 24h.
+    #[serde(default = "defaults::quic_retry")]
+    pub quic_retry: Span,
+    /// How long a preferred router has to answer every probe before the link returns to it; at most 24h.
+    #[serde(default = "defaults::return_after")]
+    pub return_after: Span,
     /// Waits between attempts to connect.
     #[serde(default)]
     pub backoff: RawBackoff,
@@ -307,6 +317,14 @@ mod defaults {
 
     pub(super) fn drain() -> Span {
         Span::from_secs(20)
+    }
+
+    pub(super) fn quic_retry() -> Span {
+        Span::from_secs(60)
+    }
+
+    pub(super) fn return_after() -> Span {
+        Span::from_secs(30)
     }
 
     pub(super) fn in_flight() -> usize {

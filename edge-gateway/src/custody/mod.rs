@@ -93,7 +93,8 @@ impl Queued {
 /// What went over the link, in all of this edge's life (to about a second before a crash).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wire {
-    /// UDP payload bytes sent: headers, retransmissions and handshakes included.
+    /// Bytes sent. Over QUIC UDP payload: headers, retransmissions and handshakes included; over TCP its payload: TLS included,
+    /// retransmissions not.
     pub bytes_sent: u64,
     /// Batches that a router acknowledged.
     pub batches: u64,

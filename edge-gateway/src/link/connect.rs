@@ -1,20 +1,33 @@
 //! One attempt at one router: resolve, bind, handshake.
+//!
+//! Where the transport is chosen by itself, QUIC has a head start of [`HEAD_START`]; then TCP is tried beside it, and who is first is used
+//! (as RFC 8305 does with addresses). So a network without UDP costs less than a second, once for each connection.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use federation_proto::frame;
+use federation_proto::{chunk, frame};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, EndpointConfig, TokioRuntime, TransportConfig};
 use service::tls::TlsError;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::line::{IDLE_TIMEOUT, Line, Transport};
+use super::quic::Quic;
+use super::talk::End;
+use super::tcp::{Counted, Tcp};
+use crate::clock;
 use crate::config::{Endpoint, Ship};
 
-/// Silence after which a link counts as cut.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an idle link is tried.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// QUIC's lead over TCP.
+const HEAD_START: Duration = Duration::from_millis(700);
 /// A handshake takes at most this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kernel's default of 208 KiB loses thousands of datagrams per gigabyte.
@@ -60,6 +73,33 @@ pub enum ConnectError {
         /// What quinn said.
         error: quinn::ConnectionError,
     },
+    /// The connection could not be used.
+    #[error("{address}: {why}")]
+    Unusable {
+        /// The endpoint.
+        address: String,
+        /// What happened.
+        why: String,
+    },
+    /// No connection over TCP.
+    #[error("{address} (TCP): {error}")]
+    Tcp {
+        /// The endpoint.
+        address: String,
+        /// What the system or TLS said.
+        error: std::io::Error,
+    },
+    /// Neither transport works.
+    #[error("{quic}; {tcp}")]
+    Both {
+        /// Over QUIC.
+        quic: Box<ConnectError>,
+        /// Over TCP.
+        tcp: Box<ConnectError>,
+    },
+    /// The server name is no name.
+    #[error("ship.server_name: {0:?} is no host name")]
+    ServerName(String),
     /// Nobody answered.
     #[error("{address}: no answer within {CONNECT_TIMEOUT:?}")]
     Timeout {
@@ -68,8 +108,60 @@ pub enum ConnectError {
     },
 }
 
-/// TLS and transport settings from the configuration.
-pub(super) fn client_config(ship: &Ship) -> Result<quinn::ClientConfig, ConnectError> {
+/// How connections are made.
+#[derive(Debug, Clone)]
+pub(super) struct Dialer {
+    quic: quinn::ClientConfig,
+    tcp: Arc<ClientConfig>,
+    /// None: whichever works.
+    only: Option<Transport>,
+}
+
+impl Dialer {
+    /// TLS and transport settings from the configuration.
+    pub(super) fn new(ship: &Ship) -> Result<Self, ConnectError> {
+        Ok(Self { quic: client_config(ship)?, tcp: ship.tls.client_config(&[chunk::ALPN])?, only: ship.transport })
+    }
+
+    /// Connects to the endpoint, over what works.
+    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Line, ConnectError> {
+        match self.only {
+            Some(transport) => self.dial_over(endpoint, transport).await,
+            None => self.race(endpoint).await,
+        }
+    }
+
+    /// Connects to the endpoint over this transport.
+    pub(super) async fn dial_over(&self, endpoint: &Endpoint, transport: Transport) -> Result<Line, ConnectError> {
+        match transport {
+            Transport::Quic => connect(&self.quic, endpoint).await,
+            Transport::Tcp => connect_tcp(&self.tcp, endpoint).await,
+        }
+    }
+
+    async fn race(&self, endpoint: &Endpoint) -> Result<Line, ConnectError> {
+        let both = |quic, tcp| ConnectError::Both { quic: Box::new(quic), tcp: Box::new(tcp) };
+        let mut quic = pin!(connect(&self.quic, endpoint));
+        match tokio::time::timeout(HEAD_START, &mut quic).await {
+            Ok(Ok(line)) => return Ok(line),
+            Ok(Err(error)) => return connect_tcp(&self.tcp, endpoint).await.map_err(|tcp| both(error, tcp)),
+            Err(_) => {}
+        }
+        let mut tcp = pin!(connect_tcp(&self.tcp, endpoint));
+        tokio::select! {
+            line = &mut quic => match line {
+                Ok(line) => Ok(line),
+                Err(error) => tcp.await.map_err(|tcp| both(error, tcp)),
+            },
+            line = &mut tcp => match line {
+                Ok(line) => Ok(line),
+                Err(error) => quic.await.map_err(|quic| both(quic, error)),
+            },
+        }
+    }
+}
+
+fn client_config(ship: &Ship) -> Result<quinn::ClientConfig, ConnectError> {
     let tls = ship.tls.client_config(&[frame::ALPN])?;
     let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = TransportConfig::default();
@@ -82,18 +174,51 @@ pub(super) fn client_config(ship: &Ship) -> Result<quinn::ClientConfig, ConnectE
     Ok(client)
 }
 
+/// The endpoint's first addresses.
+async fn resolve(endpoint: &Endpoint) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
+    const TRIED: usize = 4;
+    let resolved = tokio::net::lookup_host(&endpoint.address).await;
+    let resolved = resolved.map_err(|error| ConnectError::Resolve { address: endpoint.address.clone(), error })?;
+    Ok(resolved.take(TRIED).collect::<Vec<_>>().into_iter())
+}
+
 /// Connects to the first address of the endpoint that answers.
-pub(super) async fn connect(client: &quinn::ClientConfig, endpoint: &Endpoint) -> Result<(quinn::Endpoint, Connection), ConnectError> {
-    let address = || endpoint.address.clone();
-    let resolved = tokio::net::lookup_host(&endpoint.address).await.map_err(|error| ConnectError::Resolve { address: address(), error })?;
-    let mut last = ConnectError::Timeout { address: address() };
-    for remote in resolved.take(4) {
+async fn connect(client: &quinn::ClientConfig, endpoint: &Endpoint) -> Result<Line, ConnectError> {
+    let mut last = ConnectError::Timeout { address: endpoint.address.clone() };
+    for remote in resolve(endpoint).await? {
         match connect_to(client, endpoint, remote).await {
-            Ok(connected) => return Ok(connected),
+            Ok((socket, connection)) => {
+                let started = Quic::start(socket, connection).await;
+                let unusable = |end: End| ConnectError::Unusable { address: endpoint.address.clone(), why: end.why };
+                return started.map(|quic| Line::Quic(Box::new(quic))).map_err(unusable);
+            }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+async fn connect_tcp(tls: &Arc<ClientConfig>, endpoint: &Endpoint) -> Result<Line, ConnectError> {
+    let mut last = ConnectError::Timeout { address: endpoint.address.clone() };
+    for remote in resolve(endpoint).await? {
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect_tcp_to(tls, endpoint, remote)).await {
+            Ok(Ok(line)) => return Ok(line),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::Timeout { address: endpoint.address.clone() },
+        }
+    }
+    Err(last)
+}
+
+async fn connect_tcp_to(tls: &Arc<ClientConfig>, endpoint: &Endpoint, remote: SocketAddr) -> Result<Line, ConnectError> {
+    let failed = |error| ConnectError::Tcp { address: endpoint.address.clone(), error };
+    let name = ServerName::try_from(endpoint.server_name.clone()).map_err(|_| ConnectError::ServerName(endpoint.server_name.clone()))?;
+    let began = clock::now();
+    let stream = TcpStream::connect(remote).await.map_err(failed)?;
+    let round_trip = clock::now().saturating_duration_since(began);
+    let (stream, sent) = Counted::new(stream);
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(failed)?;
+    Ok(Line::Tcp(Box::new(Tcp::start(stream, sent, round_trip))))
 }
 
 async fn connect_to(

@@ -1,14 +1,46 @@
-//! What a conversation goes over.
+//! What a conversation goes over: one of two transports.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use federation_proto::control::RouterMessage;
+use federation_proto::control::{EdgeMessage, RouterMessage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::Shared;
+use super::quic::Quic;
 use super::talk::{End, Outcome};
+use super::tcp::Tcp;
 use crate::shipper::Chunk;
 
+/// Silence after which a link counts as cut.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A router that does not take a word from us within this is stuck.
 pub(super) const SAY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// QUIC, over UDP.
+    Quic,
+    /// TLS on TCP.
+    Tcp,
+}
+
+impl Transport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Quic, Self::Tcp];
+
+    /// The label in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Tcp => "tcp",
+        }
+    }
+}
 
 /// What happens on a transport.
 #[derive(Debug)]
@@ -19,4 +51,81 @@ pub(super) enum Event {
     Done(Chunk, Outcome),
     /// The connection is lost or of no use; nothing more will happen.
     Ended(End),
+}
+
+/// A connection over either.
+pub(super) enum Line {
+    Quic(Box<Quic>),
+    Tcp(Box<Tcp>),
+}
+
+impl Line {
+    pub(super) fn transport(&self) -> Transport {
+        match self {
+            Self::Quic(_) => Transport::Quic,
+            Self::Tcp(_) => Transport::Tcp,
+        }
+    }
+
+    /// Says it on the control stream.
+    pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
+        match self {
+            Self::Quic(quic) => quic.say(message).await,
+            Self::Tcp(tcp) => tcp.say(message),
+        }
+    }
+
+    /// Begins to write a chunk; an [`Event::Done`] follows.
+    pub(super) fn write(&mut self, shared: &Arc<Shared>, chunk: Chunk) {
+        match self {
+            Self::Quic(quic) => quic.write(shared, chunk),
+            Self::Tcp(tcp) => tcp.write(shared, chunk),
+        }
+    }
+
+    /// Takes the stream of this attempt back, which is between two chunks.
+    pub(super) fn reset(&mut self, attempt: u64) {
+        match self {
+            Self::Quic(quic) => quic.reset(attempt),
+            Self::Tcp(tcp) => tcp.reset(attempt),
+        }
+    }
+
+    /// What happens next. Nothing is lost when this is dropped.
+    pub(super) async fn next(&mut self) -> Event {
+        match self {
+            Self::Quic(quic) => quic.next().await,
+            Self::Tcp(tcp) => tcp.next().await,
+        }
+    }
+
+    /// Bytes sent since the connection began: UDP payload, all of it; or TCP payload, TLS included, without retransmissions.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        match self {
+            Self::Quic(quic) => quic.sent_bytes(),
+            Self::Tcp(tcp) => tcp.sent_bytes(),
+        }
+    }
+
+    /// When the router was last heard of.
+    pub(super) fn heard(&mut self) -> Instant {
+        match self {
+            Self::Quic(quic) => quic.heard(),
+            Self::Tcp(tcp) => tcp.heard(),
+        }
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Quic(quic) => quic.round_trip(),
+            Self::Tcp(tcp) => tcp.round_trip(),
+        }
+    }
+
+    pub(super) async fn close(self, end: &End) {
+        match self {
+            Self::Quic(quic) => quic.close(end).await,
+            Self::Tcp(tcp) => tcp.close(end).await,
+        }
+    }
 }

@@ -1,32 +1,42 @@
-//! The QUIC link: the driver of the [`Shipper`]. Connects to the routers in the order of preference, keeps one connection, and
-//! starts again with jittered back-off when it breaks. What to send, and in which order, the shipper says.
+//! The link: the driver of the [`Shipper`]. Connects to the routers in the order of preference, over QUIC or, where UDP is blocked, TCP;
+//! keeps one connection, looks beside it for a better one, and starts again with jittered back-off when it breaks. What to send, and in
+//! which order, the shipper says.
+//!
+//! A move (back to a preferred router, from TCP to QUIC) has its new connection first; then the old one is given [`MOVE_GRACE`] for the
+//! verdicts on what is on its way, so that nothing is sent twice. An escape from a silent router gives it none.
 //!
 //! | Module | What it is |
 //! |---|---|
 //! | [`connect`] | Sockets, TLS, transport settings |
 //! | [`talk`] | The conversation with a router, decided |
 //! | [`session`] | Its driver: one connection |
-//! | [`line`], [`quic`] | What it goes over |
+//! | [`endpoints`] | Which router, decided |
+//! | [`line`], [`quic`], [`tcp`] | What it goes over |
 //! | [`status`] | What a router is told once a second |
 //! | [`verdict`] | Acks and refusals applied to spool and ledger |
 //! | [`rejected`] | Where batches go that a router refuses for good |
 //!
-//! A cut link is noticed within [`connect::IDLE_TIMEOUT`]. Bounds in memory: one message each way of at most 256 KiB, and the batches
+//! A cut link is noticed within [`line::IDLE_TIMEOUT`]; where there is another router to go to, within [`SILENT`]. Bounds in memory: one message each way of at most 256 KiB, and the batches
 //! whose streams are open (`Limits::streams` per class).
 
 mod connect;
+pub mod endpoints;
 mod line;
 mod quic;
 mod rejected;
 mod session;
 mod status;
 pub mod talk;
+mod tcp;
 mod verdict;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use federation_proto::frame::CloseCode;
 use federation_proto::identity::{EdgeName, SpoolId};
 use parking_lot::Mutex;
 use segment_log::Committer;
@@ -34,15 +44,25 @@ use serde::Serialize;
 use service::shutdown::Shutdown;
 use tokio::sync::Notify;
 
-use crate::config::{Endpoint, Ship};
+use self::connect::Dialer;
+use self::endpoints::{Choice, Endpoints, Purpose};
+use self::line::Line;
+use self::talk::End;
+use crate::clock;
+use crate::config::Ship;
 use crate::custody::Custody;
-use crate::shipper::{Backoff, Jitter, Shipper};
+use crate::shipper::Shipper;
 
 pub use connect::ConnectError;
+pub use line::Transport;
 pub use rejected::Rejected;
 
-/// A connection that held this long lets the next attempt come quickly.
-const STABLE: Duration = Duration::from_secs(10);
+/// A router of which nothing was heard for this long is silent: it answers a Status a second.
+const SILENT: Duration = Duration::from_millis(1_500);
+/// Time for the verdicts on what is on its way, on a move.
+const MOVE_GRACE: Duration = Duration::from_secs(5);
+/// Between attempts to escape from a silent router.
+const ESCAPE_PAUSE: Duration = Duration::from_millis(250);
 
 /// How the link is, for people.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -51,6 +71,8 @@ pub struct LinkStatus {
     pub connected: bool,
     /// Its endpoint, or the last one tried.
     pub endpoint: String,
+    /// What the connection goes over.
+    pub transport: Option<Transport>,
     /// Its name, once it said so.
     pub router: String,
     /// Why there is no connection.
@@ -61,13 +83,14 @@ pub struct LinkStatus {
     pub since_unix_seconds: Option<u64>,
     /// Round trip in microseconds, as the transport last measured it.
     pub rtt_us: Option<u64>,
-    /// Bytes sent in the last second: UDP payload, all of it.
+    /// Bytes sent in the last second: UDP payload, all of it; or TCP payload, TLS included.
     pub bytes_per_second: u64,
 }
 
 impl LinkStatus {
     fn disconnected(&mut self) {
         self.connected = false;
+        self.transport = None;
         self.since_unix_seconds = None;
         self.rtt_us = None;
         self.bytes_per_second = 0;
@@ -115,18 +138,22 @@ pub struct Link {
     shared: Arc<Shared>,
     ship: Ship,
     introduction: Introduction,
-    client: quinn::ClientConfig,
-    backoff: Backoff,
+    dialer: Dialer,
+    endpoints: Mutex<Endpoints>,
 }
 
 /// How a session ended.
 #[derive(Debug)]
 struct Ended {
-    /// A router had taken us in.
-    welcomed: bool,
     /// The router asked us to go elsewhere.
     go_away: bool,
     why: String,
+}
+
+/// A connection to use.
+struct Ready {
+    endpoint: usize,
+    line: Line,
 }
 
 impl Link {
@@ -135,55 +162,163 @@ impl Link {
     /// # Errors
     /// When the certificates cannot be used.
     pub fn new(shared: Arc<Shared>, ship: Ship, introduction: Introduction, seed: u64) -> Result<Self, ConnectError> {
-        let client = connect::client_config(&ship)?;
-        let backoff = Backoff::new(ship.backoff_min, ship.backoff_max, Jitter::new(seed));
-        Ok(Self { shared, ship, introduction, client, backoff })
+        let dialer = Dialer::new(&ship)?;
+        let waits = (ship.backoff_min, ship.backoff_max);
+        let quic_retry = ship.transport.is_none().then_some(ship.quic_retry);
+        let endpoints = Endpoints::new(ship.endpoints.len(), waits, seed, ship.return_after, quic_retry);
+        Ok(Self { shared, ship, introduction, dialer, endpoints: Mutex::new(endpoints) })
     }
 
     /// Ships until `stop`.
-    pub async fn run(mut self, stop: Shutdown) {
-        let mut at = 0;
-        while !stop.is_requested() {
-            let endpoint = self.ship.endpoints[at % self.ship.endpoints.len()].clone();
-            let began = crate::clock::now();
-            let ended = self.attempt(&endpoint, &stop).await;
-            if stop.is_requested() {
-                break;
-            }
-            at = if ended.welcomed && !ended.go_away { 0 } else { (at + 1) % self.ship.endpoints.len() };
-            if ended.welcomed && crate::clock::now() - began >= STABLE {
-                self.backoff.reset();
-            }
-            // A router that could not be had lets the next one be tried at once; a whole round of them is worth a wait.
-            let wait = if at == 0 || ended.welcomed { self.backoff.wait() } else { Duration::ZERO };
-            tracing::warn!(endpoint = endpoint.address, why = ended.why, ?wait, "no router; batches wait in the spool");
-            self.shared.status.lock().error = Some(ended.why);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.requested() => {}
+    pub async fn run(self, stop: Shutdown) {
+        let mut next = None;
+        loop {
+            let ready = match next.take() {
+                Some(ready) => Some(ready),
+                None => tokio::select! {
+                    ready = self.dial() => Some(ready),
+                    () = stop.requested() => None,
+                },
+            };
+            let Some(ready) = ready.filter(|_| !stop.is_requested()) else { return };
+            next = self.use_up(ready, &stop).await;
+        }
+    }
+
+    /// Until a router is connected.
+    async fn dial(&self) -> Ready {
+        loop {
+            let choice = self.endpoints.lock().choose(clock::now());
+            let endpoint = match choice {
+                Choice::Dial(endpoint) => endpoint,
+                Choice::Wait(at) => {
+                    tokio::time::sleep_until(at.into()).await;
+                    continue;
+                }
+            };
+            let address = &self.ship.endpoints[endpoint].address;
+            self.shared.status.lock().endpoint.clone_from(address);
+            match self.dialer.dial(&self.ship.endpoints[endpoint]).await {
+                Ok(line) => return Ready { endpoint, line },
+                Err(error) => {
+                    let failures = self.endpoints.lock().failed(clock::now(), endpoint);
+                    tracing::warn!(endpoint = address, failures, %error, "no router; batches wait in the spool");
+                    self.shared.status.lock().error = Some(error.to_string());
+                }
             }
         }
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, stop: &Shutdown) -> Ended {
-        let failed = |error: ConnectError| Ended { welcomed: false, go_away: false, why: error.to_string() };
-        self.shared.status.lock().endpoint.clone_from(&endpoint.address);
-        let connecting = connect::connect(&self.client, endpoint);
-        let connected = tokio::select! {
-            connected = connecting => connected,
-            () = stop.requested() => return Ended { welcomed: false, go_away: false, why: "stopped".to_owned() },
-        };
-        let (socket, connection) = match connected {
-            Ok(connected) => connected,
-            Err(error) => return failed(error),
-        };
-        let ended = match quic::Quic::start(socket, connection).await {
-            Ok(line) => session::Session::new(&self.shared, &self.introduction, line).run(stop).await,
-            Err(end) => Ended { welcomed: false, go_away: false, why: end.why },
+    /// Talks over the connection to its end; gives the next, if that was found meanwhile.
+    async fn use_up(&self, ready: Ready, stop: &Shutdown) -> Option<Ready> {
+        let Ready { endpoint, line } = ready;
+        let transport = line.transport();
+        self.endpoints.lock().connected(clock::now(), endpoint, transport);
+        {
+            let mut status = self.shared.status.lock();
+            status.endpoint.clone_from(&self.ship.endpoints[endpoint].address);
+            status.transport = Some(transport);
+        }
+        let signals = Signals::default();
+        let mut session = pin!(session::Session::new(&self.shared, &self.introduction, line, &signals).run(stop));
+        let (ended, next) = tokio::select! {
+            ended = &mut session => (ended, None),
+            next = self.scout(&signals) => (session.await, Some(next)),
         };
         self.shared.shipper.lock().disconnected();
         self.shared.status.lock().disconnected();
         metrics::gauge!("tributary_edge_link_up").set(0.0);
-        ended
+        for transport in Transport::ALL {
+            metrics::gauge!("tributary_edge_link_transport", "transport" => transport.as_str()).set(0.0);
+        }
+        self.endpoints.lock().lost(clock::now(), ended.go_away);
+        if !stop.is_requested() {
+            tracing::warn!(
+                endpoint = self.ship.endpoints[endpoint].address,
+                why = ended.why,
+                moves = next.is_some(),
+                "the connection ended"
+            );
+            self.shared.status.lock().error = Some(ended.why);
+        }
+        next
+    }
+
+    /// Looks for a better connection beside the one that there is; when it has one, tells the session to leave.
+    async fn scout(&self, signals: &Signals) -> Ready {
+        loop {
+            let silent = signals.is_silent();
+            let now = clock::now();
+            let looked = self.endpoints.lock().scout(now, silent);
+            let scout = match looked {
+                Ok(scout) => scout,
+                Err(at) => {
+                    tokio::select! {
+                        () = session::until(at) => {}
+                        () = signals.changed.notified() => {}
+                    }
+                    continue;
+                }
+            };
+            let endpoint = &self.ship.endpoints[scout.endpoint];
+            let dialled = match scout.purpose {
+                Purpose::Escape | Purpose::Return => self.dialer.dial(endpoint).await,
+                Purpose::Upgrade => self.dialer.dial_over(endpoint, Transport::Quic).await,
+            };
+            let moves = self.endpoints.lock().scouted(clock::now(), scout, dialled.is_ok());
+            let Ok(line) = dialled else {
+                if scout.purpose == Purpose::Escape {
+                    tokio::time::sleep(ESCAPE_PAUSE).await;
+                }
+                continue;
+            };
+            let escapes = scout.purpose == Purpose::Escape;
+            if !moves || (escapes && !signals.is_silent()) {
+                line.close(&End::new(CloseCode::Drain, "a probe")).await;
+                continue;
+            }
+            tracing::info!(endpoint = endpoint.address, purpose = ?scout.purpose, transport = line.transport().as_str(), "moving");
+            metrics::counter!("tributary_edge_moves_total", "purpose" => scout.purpose.as_str()).increment(1);
+            signals.leave(if escapes { Duration::ZERO } else { MOVE_GRACE });
+            return Ready { endpoint: scout.endpoint, line };
+        }
+    }
+}
+
+/// Between a session and who looks for the next connection.
+#[derive(Debug, Default)]
+struct Signals {
+    silent: AtomicBool,
+    changed: Notify,
+    leave: Mutex<Option<Duration>>,
+    left: Notify,
+}
+
+impl Signals {
+    fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// The router is silent, or is not any more.
+    fn silent(&self, silent: bool) {
+        if self.silent.swap(silent, Ordering::Relaxed) != silent {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The session is to end within that time.
+    fn leave(&self, grace: Duration) {
+        *self.leave.lock() = Some(grace);
+        self.left.notify_one();
+    }
+
+    async fn told_to_leave(&self) -> Duration {
+        loop {
+            let told = self.leave.lock().take();
+            if let Some(grace) = told {
+                return grace;
+            }
+            self.left.notified().await;
+        }
     }
 }

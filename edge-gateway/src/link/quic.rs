@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use federation_proto::control::{EdgeMessage, RouterMessage};
@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Shared;
 use super::line::{Event, SAY_TIMEOUT};
 use super::talk::{End, Outcome};
+use crate::clock;
 use crate::shipper::Chunk;
 
 /// Control messages read ahead.
@@ -56,6 +57,8 @@ pub(super) struct Quic {
     writes: JoinSet<(Chunk, Done)>,
     /// Streams between two chunks, by attempt.
     open: HashMap<u64, Outgoing>,
+    /// Datagrams received, and when that was last another number.
+    heard_of: (u64, Instant),
 }
 
 impl Drop for Quic {
@@ -72,7 +75,8 @@ impl Quic {
         let _ = control.set_priority(CONTROL_PRIORITY);
         let (hear, heard) = mpsc::channel(MESSAGES_AHEAD);
         let listening = tokio::spawn(listen(answers, hear));
-        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new() })
+        let heard_of = (0, clock::now());
+        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new(), heard_of })
     }
 
     pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
@@ -136,6 +140,15 @@ impl Quic {
 
     pub(super) fn sent_bytes(&self) -> u64 {
         self.connection.stats().udp_tx.bytes
+    }
+
+    /// When the router was last heard of, to the accuracy of these calls.
+    pub(super) fn heard(&mut self) -> Instant {
+        let datagrams = self.connection.stats().udp_rx.datagrams;
+        if datagrams != self.heard_of.0 {
+            self.heard_of = (datagrams, clock::now());
+        }
+        self.heard_of.1
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {

@@ -1,7 +1,7 @@
 //! One connection to a router: the driver of [`Talk`] over a transport.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use federation_proto::control::Welcome;
 use federation_proto::frame::CloseCode;
@@ -9,16 +9,19 @@ use federation_proto::identity::Seq;
 use service::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
-use super::line::Event;
-use super::quic::Quic;
+use super::line::{Event, Line};
 use super::talk::{Do, End, Talk};
-use super::{Ended, Introduction, Shared};
+use super::{Ended, Introduction, SILENT, Shared, Signals};
 use crate::clock;
+
+/// How often it is looked at whether the router is silent.
+const LISTEN_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct Session<'a> {
     shared: &'a Arc<Shared>,
-    line: Quic,
+    line: Line,
     talk: Talk,
+    signals: &'a Signals,
     /// Batches that leave without being shipped: their disk work.
     refusals: JoinSet<()>,
     wire_bytes: u64,
@@ -26,10 +29,10 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, introduction: &Introduction, line: Quic) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared>, introduction: &Introduction, line: Line, signals: &'a Signals) -> Self {
         let now = clock::now();
         let talk = Talk::new(now, introduction, shared.spool_id, &shared.shipper.lock());
-        Self { shared, line, talk, refusals: JoinSet::new(), wire_bytes: 0, observed: now }
+        Self { shared, line, talk, signals, refusals: JoinSet::new(), wire_bytes: 0, observed: now }
     }
 
     /// Runs until the connection ends, the router sends us away, or `stop`.
@@ -39,7 +42,7 @@ impl<'a> Session<'a> {
             Err(end) => end,
         };
         self.observe_wire();
-        let ended = Ended { welcomed: self.talk.is_welcomed(), go_away: self.talk.is_leaving(), why: end.why.clone() };
+        let ended = Ended { go_away: self.talk.is_leaving(), why: end.why.clone() };
         self.line.close(&end).await;
         // Short; what they count must not come behind the last checkpoint.
         while self.refusals.join_next().await.is_some() {}
@@ -49,11 +52,14 @@ impl<'a> Session<'a> {
     async fn converse(&mut self, stop: &Shutdown) -> Result<(), End> {
         loop {
             let wake_at = self.act().await?;
+            let listened = self.listen_for_silence();
             tokio::select! {
                 event = self.line.next() => self.take_in(event)?,
                 Some(_) = self.refusals.join_next(), if !self.refusals.is_empty() => self.talk.put_aside(),
                 () = self.shared.wake.notified() => {}
                 () = until(wake_at) => {}
+                () = until(Some(listened)) => {}
+                grace = self.signals.told_to_leave() => self.talk.leave(clock::now(), grace, &mut self.shared.shipper.lock()),
                 () = stop.requested() => return Ok(()),
             }
         }
@@ -83,6 +89,13 @@ impl<'a> Session<'a> {
                 Do::End(end) => return Err(end),
             }
         }
+    }
+
+    /// Says whether the router is silent, and when to listen again.
+    fn listen_for_silence(&mut self) -> Instant {
+        let now = clock::now();
+        self.signals.silent(now.saturating_duration_since(self.line.heard()) >= SILENT);
+        now + LISTEN_EVERY
     }
 
     fn decide(&mut self) -> Do {
@@ -115,6 +128,7 @@ impl<'a> Session<'a> {
         status.router.clone_from(&welcome.router);
         tracing::info!(router = welcome.router, endpoint = status.endpoint, "connected");
         metrics::gauge!("tributary_edge_link_up").set(1.0);
+        metrics::gauge!("tributary_edge_link_transport", "transport" => self.line.transport().as_str()).set(1.0);
         metrics::counter!("tributary_edge_connections_total").increment(1);
     }
 
@@ -129,7 +143,7 @@ impl<'a> Session<'a> {
     }
 }
 
-async fn until(at: Option<Instant>) {
+pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,

@@ -96,6 +96,8 @@ pub struct Talk {
     refusing: usize,
     /// The router leaves: nothing is begun, and at this time we leave too.
     leave_at: Option<Instant>,
+    /// It is we who leave.
+    moves: bool,
     todo: VecDeque<Do>,
     end: Option<End>,
 }
@@ -119,6 +121,7 @@ impl Talk {
             open: BTreeMap::new(),
             refusing: 0,
             leave_at: None,
+            moves: false,
             todo: VecDeque::from([Do::Say(hello.into())]),
             end: None,
         }
@@ -133,7 +136,7 @@ impl Talk {
     /// The router asked us to go elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        self.leave_at.is_some()
+        self.leave_at.is_some() && !self.moves
     }
 
     /// What to do now. Call again until it is to wait or to end; then after anything happened, and at the time given back.
@@ -153,7 +156,8 @@ impl Talk {
                 continue;
             }
             if self.leave_at.is_some_and(|at| now >= at || shipper.depth().in_flight_bytes == 0) {
-                self.end(CloseCode::Drain, "the router asked us to leave");
+                let why = if self.moves { "moved to another connection" } else { "the router asked us to leave" };
+                self.end(CloseCode::Drain, why);
                 continue;
             }
             if now >= self.status_at {
@@ -235,6 +239,18 @@ impl Talk {
                 }
             }
         }
+    }
+
+    /// We leave: nothing is begun, and at the latest after `grace` it is over.
+    pub fn leave(&mut self, now: Instant, grace: Duration, shipper: &mut Shipper) {
+        if !self.is_welcomed() || grace.is_zero() {
+            self.end(CloseCode::Drain, "moved to another connection");
+            return;
+        }
+        shipper.credit(0);
+        let at = now + grace;
+        self.leave_at = Some(self.leave_at.map_or(at, |before| before.min(at)));
+        self.moves = true;
     }
 
     /// A [`Do::Reject`] or [`Do::Damaged`] is done.

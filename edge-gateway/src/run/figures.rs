@@ -43,11 +43,21 @@ fn counters() {
         "Connections of senders that ended, by listener and why: closed, handshake, silent, failed, aged, cut, drained"
     );
     describe_counter!("tributary_edge_connections_total", Unit::Count, "Connections that a router took in");
-    describe_counter!("tributary_edge_wire_bytes_total", Unit::Bytes, "UDP payload sent to routers, headers and retransmissions included");
+    describe_counter!(
+        "tributary_edge_wire_bytes_total",
+        Unit::Bytes,
+        "Sent to routers: over QUIC UDP payload, retransmissions included; over TCP its payload, TLS included, retransmissions not"
+    );
+    describe_counter!(
+        "tributary_edge_moves_total",
+        Unit::Count,
+        "Moves to another connection while there was one, by purpose: escape from a silent router, return to a preferred one, upgrade to QUIC"
+    );
 }
 
 fn gauges() {
     describe_gauge!("tributary_edge_link_up", "1 while a router has taken us in");
+    describe_gauge!("tributary_edge_link_transport", "1 for the transport that the link is over, quic or tcp; 0 for the other");
     describe_gauge!("tributary_edge_sender_connections", Unit::Count, "Open connections of senders, by listener");
     describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
     describe_gauge!(

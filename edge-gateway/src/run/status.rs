@@ -25,9 +25,6 @@ use crate::clock;
 use crate::config::{Config, WhenFull};
 use crate::link::LinkStatus;
 
-/// How the router is reached; the fallback over TCP will be another.
-const TRANSPORT: &str = "QUIC";
-
 /// Where an operator drops batches.
 pub(crate) const DROP: &str = "/spool/drop";
 
@@ -48,7 +45,6 @@ struct Status {
 struct Link {
     #[serde(flatten)]
     status: LinkStatus,
-    transport: &'static str,
     cap_bytes_per_second: Option<u64>,
 }
 
@@ -153,7 +149,7 @@ impl Desk {
             edge: self.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             readiness: parts.readiness.report(),
-            link: Link { status: parts.link.status.lock().clone(), transport: TRANSPORT, cap_bytes_per_second: self.link_cap },
+            link: Link { status: parts.link.status.lock().clone(), cap_bytes_per_second: self.link_cap },
             inbox: self.inbox(),
             spool: self.queue(),
             tenants: ledger["tenants"].take(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is a failed test")]
 
 mod bounds;
+mod failover;
 mod link;
 mod operator;
 mod receiver;

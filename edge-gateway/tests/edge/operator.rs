@@ -53,12 +53,12 @@ async fn status_of_a_connected_edge() {
     let (code, told) = status(edge.bound.admin).await;
     assert_eq!(
         (code, &told["ready"], &told["link"]["connected"], &told["link"]["transport"]),
-        (Some(0), &true.into(), &true.into(), &"QUIC".into())
+        (Some(0), &true.into(), &true.into(), &"quic".into())
     );
     assert!(told["link"]["since_unix_seconds"].as_u64().unwrap() > 1_700_000_000, "{told:#}");
     assert_eq!((&told["spool"]["batches"], &told["tenants"][0]["shipped"]), (&0.into(), &50.into()), "{told:#}");
     let (_, page) = ask(&["status", "--admin", &edge.bound.admin.to_string()]).await;
-    for expected in ["eu-1", ": ready", "over QUIC", "spool    empty", "shared  logs"] {
+    for expected in ["eu-1", ": ready", "over quic", "spool    empty", "shared  logs"] {
         assert!(page.contains(expected), "{expected}: {page}");
     }
     stop(edge).await;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use federation_proto::chunk::{self, Chunk, ChunkDecoder, Kind};
 use federation_proto::codec::{DecodeLimits, Decoder, ENCODING};
 use federation_proto::columns::{Columns, Value};
 use federation_proto::control::{
@@ -16,7 +17,11 @@ use federation_proto::identity::{BatchId, Class};
 use parking_lot::Mutex;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::support::Pki;
 
@@ -54,7 +59,8 @@ pub(crate) struct Router {
     pub(crate) seen: Arc<Mutex<Seen>>,
     /// How far it says that it has seen any spool.
     spool_seen: u64,
-    endpoint: Endpoint,
+    /// None over TCP.
+    endpoint: Option<Endpoint>,
 }
 
 impl Router {
@@ -64,13 +70,17 @@ impl Router {
 
     /// A router that says it has seen all spools up to that number.
     pub(crate) fn that_has_seen(spool_seen: u64, pki: &Pki, script: Script) -> Self {
+        Self::at(([127, 0, 0, 1], 0).into(), spool_seen, pki, script)
+    }
+
+    pub(crate) fn at(address: SocketAddr, spool_seen: u64, pki: &Pki, script: Script) -> Self {
         let tls = pki.router.server_config(&[ALPN]).unwrap();
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         let mut transport = quinn::TransportConfig::default();
         transport.max_concurrent_uni_streams(STREAMS.into());
         server.transport_config(Arc::new(transport));
-        let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
-        let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), spool_seen, endpoint: endpoint.clone() };
+        let endpoint = Endpoint::server(server, address).unwrap();
+        let router = Self { address: endpoint.local_addr().unwrap(), seen: Arc::default(), spool_seen, endpoint: Some(endpoint.clone()) };
         let serving = router.clone();
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -87,7 +97,94 @@ impl Router {
 
     /// Leaves as a killed one does: no word, no socket.
     pub(crate) fn cut(&self) {
-        self.endpoint.close(7u8.into(), b"");
+        self.endpoint.as_ref().unwrap().close(7u8.into(), b"");
+    }
+
+    /// Is gone without a word: what it still says comes from another address, which no edge believes.
+    pub(crate) fn vanish(&self) {
+        self.endpoint.as_ref().unwrap().rebind(std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap()).unwrap();
+    }
+
+    /// One that UDP does not reach, which acks all.
+    pub(crate) async fn over_tcp(pki: &Pki) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let router = Self { address: listener.local_addr().unwrap(), seen: Arc::default(), spool_seen: 0, endpoint: None };
+        let (serving, tls) = (router.clone(), TlsAcceptor::from(pki.router.server_config(&[chunk::ALPN]).unwrap()));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (serving, tls) = (serving.clone(), tls.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serving.serve_tcp(stream).await;
+                    }
+                });
+            }
+        });
+        router
+    }
+
+    async fn serve_tcp(self, mut stream: TlsStream<TcpStream>) {
+        let (mut chunks, mut control) = (ChunkDecoder::default(), ControlDecoder::<EdgeMessage>::default());
+        let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        while let Ok(1..) = stream.read_buf(chunks.room(70_000)).await {
+            let mut out = Vec::new();
+            let say = |out: &mut Vec<u8>, message: RouterMessage| chunk::put(out, Kind::Control, 0, &encode_control(&message).unwrap());
+            while let Some(Chunk { kind, stream: id, content }) = chunks.next_chunk().unwrap() {
+                match kind {
+                    Kind::Control => {
+                        control.push(&content);
+                        while let Some(message) = control.next_message().unwrap() {
+                            if let Some(welcome) = self.hear(message) {
+                                say(&mut out, welcome.into());
+                            }
+                        }
+                    }
+                    Kind::Ping => chunk::put_word(&mut out, Kind::Pong, 0),
+                    Kind::Data | Kind::Last => {
+                        streams.entry(id).or_default().extend_from_slice(&content);
+                        if kind == Kind::Last {
+                            let whole = streams.remove(&id).unwrap();
+                            let (header, len) = BatchHeader::decode(&whole).unwrap();
+                            assert!(header.matches(&whole[len..]), "a batch arrived damaged");
+                            self.seen.lock().arrivals += 1;
+                            self.keep(&header, &whole[len..]);
+                            chunk::put_word(&mut out, Kind::Got, id);
+                            say(&mut out, ack(header.id));
+                        }
+                    }
+                    Kind::Close => return,
+                    other => panic!("{other:?}"),
+                }
+            }
+            if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Gives the answer to Hello.
+    fn hear(&self, message: EdgeMessage) -> Option<Welcome> {
+        match message.kind {
+            Some(edge_message::Kind::Hello(hello)) => {
+                let spools = hello.spools.iter().map(|own| SpoolSeen { spool: own.spool.clone(), next: self.spool_seen }).collect();
+                self.seen.lock().hellos.push(hello);
+                Some(Welcome {
+                    protocol: 1,
+                    router: "one".to_owned(),
+                    encodings: vec![u32::from(ENCODING)],
+                    credit_bytes: 64 << 20,
+                    max_batch_bytes: 16 << 20,
+                    spools,
+                    ..Welcome::default()
+                })
+            }
+            Some(edge_message::Kind::Status(status)) => {
+                self.seen.lock().last_status = Some(status);
+                None
+            }
+            None => None,
+        }
     }
 
     async fn serve(self, connection: Connection, script: Script) {
@@ -106,23 +203,8 @@ impl Router {
         while let Ok(Some(len)) = said.read(&mut buffer).await {
             decoder.push(&buffer[..len]);
             while let Some(message) = decoder.next_message().unwrap() {
-                match message.kind {
-                    Some(edge_message::Kind::Hello(hello)) => {
-                        let spools = hello.spools.iter().map(|own| SpoolSeen { spool: own.spool.clone(), next: self.spool_seen }).collect();
-                        self.seen.lock().hellos.push(hello);
-                        let welcome = Welcome {
-                            protocol: 1,
-                            router: "one".to_owned(),
-                            encodings: vec![u32::from(ENCODING)],
-                            credit_bytes: 64 << 20,
-                            max_batch_bytes: 16 << 20,
-                            spools,
-                            ..Welcome::default()
-                        };
-                        say.send(welcome.into()).await.unwrap();
-                    }
-                    Some(edge_message::Kind::Status(status)) => self.seen.lock().last_status = Some(status),
-                    None => {}
+                if let Some(welcome) = self.hear(message) {
+                    say.send(welcome.into()).await.unwrap();
                 }
             }
         }
@@ -160,8 +242,7 @@ impl Router {
             connection.close(7u8.into(), b"cut");
             return;
         }
-        let ranges = vec![SeqRange { first: seq.0, last: seq.0 }];
-        let _ = say.send(Ack { spool: spool.0.to_vec(), ranges }.into()).await;
+        let _ = say.send(ack(header.id)).await;
     }
 
     fn keep(&self, header: &BatchHeader, payload: &[u8]) {
@@ -179,6 +260,11 @@ impl Router {
             }
         }
     }
+}
+
+fn ack(id: BatchId) -> RouterMessage {
+    let ranges = vec![SeqRange { first: id.seq.0, last: id.seq.0 }];
+    Ack { spool: id.spool.0.to_vec(), ranges }.into()
 }
 
 async fn speak(mut control: SendStream, mut to_say: mpsc::Receiver<RouterMessage>) {
