@@ -18,7 +18,7 @@ use federation_proto::chunk::{self, ALPN, Chunk, ChunkDecoder, HEAD_LEN, Kind, M
 use federation_proto::frame::CloseCode;
 use federation_proto::header::BatchHeader;
 use parking_lot::Mutex;
-use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
+use rustls::CertificateError::{BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -190,7 +190,8 @@ fn why(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })) => {
             "certificate_dates"
         }
-        Some(rustls::Error::InvalidCertificate(UnknownIssuer)) => "certificate_authority",
+        // Authorities made by `pki init` have one name, so that only the signature tells them apart.
+        Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)) => "certificate_authority",
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => "certificate",
         _ => "handshake",
     }
