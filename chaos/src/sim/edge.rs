@@ -515,6 +515,9 @@ fn config(name: &EdgeName, plan: &Plan, tenants: &[TenantId]) -> Config {
             tenant_bytes: None,
         },
         ship: Ship {
+            transport: None,
+            quic_retry: Duration::from_secs(60),
+            return_after: Duration::from_secs(30),
             endpoints: (0..plan.routers).map(endpoint).collect(),
             link_cap: None,
             tls: TlsFiles { ca: "/nonexistent".into(), cert: "/nonexistent".into(), key: "/nonexistent".into() },
