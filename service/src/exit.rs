@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | Did what it was asked to, or drained after SIGTERM or SIGINT |
 //! | 1 | Failed while starting or running: a restart may help |
-//! | 2 | The configuration or the command line is wrong: a restart will not help |
+//! | 2 | The configuration or the command line is wrong: a restart will not help. Also all that `check` finds in files that it names |
 //! | 3 | A command that asks (`status`, `ledger`, `spool ls`) got its answer, and the answer is bad |
 //! | 130, 143 | A second SIGINT or SIGTERM ended the drain at once |
 
@@ -38,6 +38,17 @@ where
     let error: &(dyn Error + 'static) = error.as_ref();
     eprintln!("{}", one_line(error));
     ExitCode::from(code(error))
+}
+
+/// As [`exit_code`], for `check`: 2 whatever is wrong, since a person has to look, be it at the configuration or at a certificate, an
+/// allow-list or a key that it names.
+pub fn check_code<E>(result: Result<(), E>) -> ExitCode
+where
+    E: AsRef<dyn Error + Send + Sync + 'static>,
+{
+    let failed = result.is_err();
+    let code = exit_code(result);
+    if failed { ExitCode::from(EXIT_CONFIG) } else { code }
 }
 
 fn code(error: &(dyn Error + 'static)) -> u8 {
@@ -102,5 +113,12 @@ mod tests {
         assert_eq!(one_line(error.as_ref()), "cannot start the receiver: address in use");
         assert_eq!(exit_code(Err(error)), ExitCode::from(1));
         assert_eq!(exit_code(Ok::<(), Box<dyn Error + Send + Sync>>(())), ExitCode::SUCCESS);
+    }
+
+    /// What `check` finds is for a person, whatever kind of error it is.
+    #[test]
+    fn what_a_check_finds_exits_with_2() {
+        assert_eq!(check_code(Err(boxed(RunError::Receiver(std::io::Error::other("no such certificate"))))), ExitCode::from(2));
+        assert_eq!(check_code(Ok::<(), Box<dyn Error + Send + Sync>>(())), ExitCode::SUCCESS);
     }
 }

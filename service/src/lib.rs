@@ -50,7 +50,7 @@ pub mod supervise;
 pub mod terminal;
 pub mod tls;
 
-pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, exit_code};
+pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, check_code, exit_code};
 
 /// Describes to the recorder every metric that all processes have.
 pub fn describe_metrics() {
