@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(file) => run(&file)?,
-        Command::Check(file) => println!("{}", check(&file.config)?),
+        Command::Check(file) => return Ok(service::check_code(check(&file.config))),
         Command::Query(query) => query.execute()?,
         Command::Pki(pki) => print!("{}", pki.execute()?),
         Command::Edges(edges) => return ask(edges.execute()),
@@ -50,7 +50,7 @@ fn ask<E: Into<anyhow::Error>>(question: impl Future<Output = Result<ExitCode, E
     Builder::new_current_thread().enable_all().build()?.block_on(question).map_err(Into::into)
 }
 
-fn check(path: &Path) -> anyhow::Result<String> {
+fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     service::tls::install_provider();
     config.tls.server_config(&[ALPN]).context("tls")?;
@@ -60,5 +60,6 @@ fn check(path: &Path) -> anyhow::Result<String> {
         tier.verify().with_context(|| format!("tiers.{name}"))?;
     }
     let (edges, tiers, credit) = (edges.edges.len(), config.tiers.len(), ByteSize(config.credit));
-    Ok(format!("{}: ok; edges allowed: {edges}; tiers: {tiers}; credit of each edge: {credit}", path.display()))
+    println!("{}: ok; edges allowed: {edges}; tiers: {tiers}; credit of each edge: {credit}", path.display());
+    Ok(())
 }

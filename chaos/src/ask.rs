@@ -15,6 +15,9 @@ pub enum Edge {
     /// The spool, the batches that wait on this edge's disk: look into it, find damage, export, drop.
     #[command(subcommand)]
     Spool(edge_gateway::cli::spool::Spool),
+    /// The batches that a router refused for good, kept for a person to look at: list, export, remove.
+    #[command(subcommand)]
+    Rejected(edge_gateway::cli::rejected::Rejected),
 }
 
 /// Questions to a router.
@@ -40,6 +43,7 @@ pub fn edge(question: Edge) -> ExitCode {
     match question {
         Edge::Status(status) => answer(status.execute()),
         Edge::Spool(spool) => answer(spool.execute()),
+        Edge::Rejected(rejected) => answer(std::future::ready(rejected.execute())),
     }
 }
 

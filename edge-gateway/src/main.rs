@@ -16,17 +16,18 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check(file) => check(&file),
+        Command::Check(file) => Ok(service::check_code(check(&file))),
         Command::Run(file) => run(&file),
         Command::Status(status) => ask(status.execute()),
         Command::Spool(spool) => ask(spool.execute()),
+        Command::Rejected(rejected) => Ok(rejected.execute()?),
     }
 }
 
-fn check(file: &File) -> anyhow::Result<ExitCode> {
+fn check(file: &File) -> anyhow::Result<()> {
     edge_gateway::check(&Config::load(&file.config)?)?;
-    println!("{}: good", file.config.display());
-    Ok(ExitCode::SUCCESS)
+    println!("{}: ok", file.config.display());
+    Ok(())
 }
 
 fn run(file: &File) -> anyhow::Result<ExitCode> {

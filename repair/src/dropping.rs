@@ -90,7 +90,7 @@ impl Drop {
         let (batches, rows) = (sum.batches(), sum.rows());
         let mut page = if sum.lines.is_empty() { String::new() } else { format!("{table}\n") };
         page += &match self.apply {
-            true => format!("dropped: {batches} batches, {rows} rows; counted in the ledger as dropped (operator)\n"),
+            true => format!("dropped: {batches} batches, {rows} rows\n"),
             false => format!("would drop {batches} batches, {rows} rows; nothing was changed: repeat with --apply to do it\n"),
         };
         if on_their_way > 0 {

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use federation_proto::codec::{DecodeLimits, Decoder};
 use federation_proto::header::BatchHeader;
-use segment_log::Record;
 use serde_json::json;
 
+use crate::kept::Kept;
 use crate::{Look, RepairError, Selection};
 
 /// Below the options in `--help`.
@@ -67,46 +67,62 @@ impl Exported {
 }
 
 impl Export {
-    /// Does it. Blocks.
+    /// Does it for a log. Blocks.
     ///
     /// # Errors
     /// [`RepairError::Write`]; a batch that cannot be read is none, see [`Exported::is_whole`].
     pub fn run(&self, look: &Look, now: u64) -> Result<Exported, RepairError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| RepairError::Write { path, error }
-        };
-        fs::create_dir_all(&self.out).map_err(failed(&self.out))?;
-        let mut exported = Exported::default();
+        let mut exported = self.begin()?;
         for batch in look.batches(false) {
             let seq = batch.record.seq;
-            let Some(header) = batch.header else {
-                exported.failed.push(format!("record {seq}: no batch's header"));
-                continue;
-            };
-            if !self.selection.matches(seq, &header, now) {
-                continue;
-            }
-            let content = look.seen.read(seq).map_err(|error| error.to_string()).and_then(|record| self.content(&header, &record));
-            match content {
-                Ok((name, parts)) => {
-                    let path = self.out.join(name);
-                    exported.bytes += write(&path, &parts).map_err(failed(&path))?;
-                    exported.batches += 1;
-                    exported.rows += u64::from(header.rows);
+            match batch.header {
+                None => exported.failed.push(format!("record {seq}: no batch's header")),
+                Some(header) if self.selection.matches(seq, &header, now) => {
+                    let payload = look.seen.read(seq).map(|record| record.payload).map_err(|error| error.to_string());
+                    self.add(&mut exported, &header, payload)?;
                 }
-                Err(why) => exported.failed.push(format!("record {seq}: {why}")),
+                Some(_) => {}
             }
         }
         Ok(exported)
     }
 
-    fn content(&self, header: &BatchHeader, record: &Record) -> Result<(String, Vec<Vec<u8>>), String> {
+    /// Does it for batches that are kept as files. Blocks.
+    ///
+    /// # Errors
+    /// As [`Export::run`].
+    pub fn run_kept(&self, kept: &Kept) -> Result<Exported, RepairError> {
+        let mut exported = self.begin()?;
+        for batch in &kept.batches {
+            self.add(&mut exported, &batch.header, batch.payload())?;
+        }
+        Ok(exported)
+    }
+
+    fn begin(&self) -> Result<Exported, RepairError> {
+        fs::create_dir_all(&self.out).map_err(|error| RepairError::Write { path: self.out.clone(), error })?;
+        Ok(Exported::default())
+    }
+
+    fn add(&self, exported: &mut Exported, header: &BatchHeader, payload: Result<impl AsRef<[u8]>, String>) -> Result<(), RepairError> {
+        match payload.and_then(|payload| self.content(header, payload.as_ref())) {
+            Ok((name, parts)) => {
+                let path = self.out.join(name);
+                exported.bytes += write(&path, &parts).map_err(|error| RepairError::Write { path, error })?;
+                exported.batches += 1;
+                exported.rows += u64::from(header.rows);
+            }
+            Err(why) => exported.failed.push(format!("record {}: {why}", header.id.seq)),
+        }
+        Ok(())
+    }
+
+    fn content(&self, header: &BatchHeader, payload: &[u8]) -> Result<(String, Vec<Vec<u8>>), String> {
         let stem = format!("{}-{}", header.id.spool, header.id.seq);
         match self.format {
-            Format::Batch => Ok((format!("{stem}.batch"), vec![header.encode(), record.payload.to_vec()])),
+            Format::Batch => Ok((format!("{stem}.batch"), vec![header.encode(), payload.to_vec()])),
             Format::Otlp => {
-                let columns = Decoder::decode(header.signal, header.encoding, &record.payload, &DecodeLimits::default());
+                let columns = Decoder::decode(header.signal, header.encoding, payload, &DecodeLimits::default());
                 let columns = columns.map_err(|error| format!("does not decode: {error}; --format batch exports it as it is"))?;
                 Ok((format!("{stem}.{}.pb", header.signal), vec![columns.to_otlp()]))
             }

@@ -7,6 +7,8 @@
 //! | [`export`] | `export` | batches into files |
 //! | [`select`] | `drop`, `export` | which batches are meant |
 //! | [`dropping`] | `drop` | what would go; and the note of what went |
+//! | [`kept`] | | batches that are kept as files, after the ledger has counted them |
+//! | [`command`] | all | the command line, and where the part's own work goes in |
 //!
 //! All of them read the segment files, which hold the truth, and never take the log's lock: they work beside a running process, on a
 //! stopped one, and on a copy of its directory. What changes a log (`drop`, `fsck --repair`) is done by the part that owns it, since only
@@ -14,18 +16,23 @@
 //!
 //! Memory: what [`Inspection`] takes, and 200 bytes for each batch that is listed.
 
+pub mod command;
 pub mod dropping;
 pub mod export;
 pub mod fsck;
+pub mod kept;
 pub mod ls;
 pub mod select;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use federation_proto::header::BatchHeader;
 use federation_proto::identity::Seq;
 use segment_log::{Damage, DamageKind, Inspected, Inspection, OpenError};
+use service::config::ConfigError;
 
+pub use command::{Command, Part};
 pub use select::Selection;
 
 /// Exit code: something is damaged, or does not add up.
@@ -66,6 +73,21 @@ pub enum RepairError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The configuration.
+    #[error("{0}")]
+    Config(#[source] ConfigError),
+    /// It was not done; why.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer cannot be written.
+    #[error("standard output: {0}")]
+    Print(#[from] std::io::Error),
+}
+
+impl From<ConfigError> for RepairError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
 }
 
 /// A log that was looked at.
@@ -75,6 +97,8 @@ pub struct Look {
     pub owner: Owner,
     /// What is there.
     pub seen: Inspection,
+    /// Batches that the other side refused for good, as far as the part has kept them.
+    pub refused: BTreeSet<Seq>,
     dir: PathBuf,
 }
 
@@ -103,7 +127,7 @@ impl Look {
             }
             error => RepairError::Unreadable(error.to_string()),
         })?;
-        Ok(Self { owner, seen, dir: dir.to_owned() })
+        Ok(Self { owner, seen, refused: BTreeSet::new(), dir: dir.to_owned() })
     }
 
     /// Where it is.

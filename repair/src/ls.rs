@@ -1,7 +1,7 @@
 //! `ls`: what lies in the log, batch by batch.
 //!
 //! The list is made from the segment files. A running process may be asked besides for what only it knows: which batches are on their way,
-//! and which have been acknowledged since the newest checkpoint (at most about a second ago). With the process stopped such a batch shows
+//! and which have been done with since the newest checkpoint (at most about a second ago). With the process stopped such a batch shows
 //! as pending, and is sent again; the other side knows its id.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,20 @@ use serde::Serialize;
 use serde_json::json;
 use service::terminal::{self, Table, bytes, seconds};
 
-use crate::{Batch, Look};
+use crate::{Batch, Look, Owner};
+
+/// Below the options in `--help`; `done` says what a batch that is done with may have become.
+#[must_use]
+pub fn help(owner: &Owner, done: &str) -> String {
+    let Owner { noun, part, program, .. } = owner;
+    format!(
+        "States: pending; sent (on its way, or without a verdict: known while the {part} runs); done ({done}; its disk space is not given \
+         back yet; shown with --all); refused (done: a router refused it for good, and it is kept in data_dir/rejected); damaged.\n\
+         Exit codes: 0; 1 the {noun} cannot be read; 2 wrong configuration; 3 something in it is damaged.\n\n\
+         Examples:\n  {program} {noun} ls --config {part}.yaml\n  \
+         {program} {noun} ls --data-dir /var/lib/tributary/{part} --json | jq '.batches[].rows'"
+    )
+}
 
 /// `ls`.
 #[derive(Debug, Args)]
@@ -42,16 +55,24 @@ pub struct Progress {
 enum State {
     Pending,
     Sent,
-    Acked,
+    /// Acknowledged, or given up and counted: the files do not say which.
+    Done,
+    /// Done, since the other side does not take it.
+    Refused,
     Damaged,
 }
 
 impl State {
+    fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Refused)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Sent => "sent",
-            Self::Acked => "acked",
+            Self::Done => "done",
+            Self::Refused => "refused",
             Self::Damaged => "DAMAGED",
         }
     }
@@ -100,11 +121,11 @@ impl Ls {
     /// The answer, and whether nothing is damaged. `now` is Unix seconds.
     #[must_use]
     pub fn page(&self, look: &Look, progress: Option<&Progress>, now: u64) -> (String, bool) {
-        let mut lines: Vec<Line> = look.batches(true).map(|batch| line(batch, progress)).collect();
+        let mut lines: Vec<Line> = look.batches(true).map(|batch| line(batch, look, progress)).collect();
         lines.extend(damaged(look));
         lines.sort_by_key(|line| line.seq);
         let well = lines.iter().all(|line| line.state != State::Damaged);
-        let hidden = if self.all { 0 } else { lines.extract_if(.., |line| line.state == State::Acked).count() };
+        let hidden = if self.all { 0 } else { lines.extract_if(.., |line| line.state.is_over()).count() };
         let text = if self.json {
             let (id, running) = (format!("{}_id", look.owner.noun), format!("{}_running", look.owner.part));
             let mut value = json!({"disk_bytes": look.seen.bytes_on_disk(), "batches": lines});
@@ -118,15 +139,16 @@ impl Ls {
     }
 }
 
-fn line(batch: Batch, progress: Option<&Progress>) -> Line {
+fn line(batch: Batch, look: &Look, progress: Option<&Progress>) -> Line {
     let Batch { record, header } = batch;
     let state = match (&header, progress) {
-        _ if record.acked => State::Acked,
+        _ if record.acked && look.refused.contains(&record.seq) => State::Refused,
+        _ if record.acked => State::Done,
         // Its record was whole when it was listed: a running process may have let it go since.
-        (None, Some(progress)) if record.seq < progress.floor => State::Acked,
+        (None, Some(progress)) if record.seq < progress.floor => State::Done,
         (None, _) => State::Damaged,
         (_, Some(progress)) if progress.sent.contains(&record.seq) => State::Sent,
-        (_, Some(progress)) if record.seq < progress.floor => State::Acked,
+        (_, Some(progress)) if record.seq < progress.floor => State::Done,
         _ => State::Pending,
     };
     Line {
@@ -169,7 +191,7 @@ fn page(lines: &[Line], look: &Look, hidden: usize, running: bool, now: u64) -> 
     let id = look.id().map_or_else(|| format!("a {noun} without a readable segment"), |id| format!("{noun} {id}"));
     out += &format!("{id}: {} batches, {rows} rows, {}; {} on disk", lines.len(), bytes(payload), bytes(look.seen.bytes_on_disk()));
     if hidden > 0 {
-        out += &format!("; {hidden} acknowledged ones not shown (--all)");
+        out += &format!("; {hidden} that are done with not shown (--all)");
     }
     out += &match running {
         true => format!("; the {part} runs\n"),

@@ -152,3 +152,43 @@ fn what_cannot_be_read_says_why() {
     let missing = Look::at(&dir.path().join("journal"), OWNER).unwrap_err().to_string();
     assert!(missing.contains("--data-dir") && missing.contains("router"), "{missing}");
 }
+
+/// What the log is done with is listed as done only when it is asked for, and what was refused for good is told apart.
+#[test]
+fn done_and_refused_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path());
+    let mut look = Look::at(dir.path(), OWNER).unwrap();
+    let state_of_1 = |look: &Look, all| {
+        let value: serde_json::Value = serde_json::from_str(&ls::Ls { all, json: true }.page(look, None, NOW).0).unwrap();
+        value["batches"].as_array().unwrap().iter().find(|batch| batch["seq"] == 1).map(|batch| batch["state"].clone())
+    };
+    assert_eq!(state_of_1(&look, true), Some("done".into()));
+    look.refused = [Seq(1), Seq(2)].into();
+    assert_eq!((state_of_1(&look, true), state_of_1(&look, false)), (Some("refused".into()), None));
+    let page = ls::Ls { all: true, json: false }.page(&look, None, NOW).0;
+    assert_eq!(page.matches("refused").count(), 1, "2 is pending, whatever lies in rejected: {page}");
+}
+
+/// Batches that are kept as files are listed, exported and removed as they are selected; what is none is named and stays.
+#[test]
+fn kept_batches_are_looked_after() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert!(kept::Kept::at(&dir.path().join("rejected")).unwrap().batches.is_empty(), "none was ever refused");
+    for seq in [3, 4, 5] {
+        let mut content = header(seq, if seq == 4 { "acme" } else { "other" }, 0).encode();
+        content.extend(if seq == 5 { b"damaged".to_vec() } else { payload(seq) });
+        fs::write(dir.path().join(format!("x-{seq}.batch")), content).unwrap();
+    }
+    fs::write(dir.path().join("notes.batch"), "mine").unwrap();
+    let kept = || kept::Kept::at(dir.path()).unwrap();
+    let page = kept().page(false, NOW);
+    assert!(page.contains("3 batches, 30 rows") && page.contains("notes.batch: no batch; left alone"), "{page}");
+    let export = Export { selection: Selection::default(), out: out.path().to_owned(), format: Format::Batch, json: false };
+    assert!(!export.run_kept(&kept()).unwrap().is_whole(), "5 is damaged");
+    let file = fs::read(out.path().join(format!("{}-4.batch", SpoolId([7; 16])))).unwrap();
+    assert_eq!(file, fs::read(dir.path().join("x-4.batch")).unwrap());
+    kept().narrowed(&drop_of(&["--tenant", "other"]).selection, NOW).remove().unwrap();
+    assert_eq!(kept().batches.iter().map(|batch| batch.header.id.seq).collect::<Vec<_>>(), [Seq(4)]);
+    assert!(dir.path().join("notes.batch").is_file());
+}

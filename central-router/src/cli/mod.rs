@@ -37,8 +37,8 @@ use crate::pki::{self, InitOptions, IssueOptions, PkiError};
 /// TRIBUTARY_LOG=debug shows more.
 ///
 /// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked
-/// cannot be had; 2 the configuration or the command line is wrong; 3 the answer is there and is not
-/// a good one (a ledger that does not balance).
+/// cannot be had; 2 the configuration or the command line is wrong, or `check` found something wrong in
+/// the files it names; 3 the answer is there and is not a good one (a ledger that does not balance).
 #[derive(Debug, Parser)]
 #[command(name = "tributary-router", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -119,9 +119,6 @@ pub enum CommandError {
     /// The router does not answer, or not as one does.
     #[error("{}", .0.with_remedy("router"))]
     Ask(#[from] AskError),
-    /// The files cannot be looked into.
-    #[error(transparent)]
-    Repair(#[from] repair::RepairError),
     /// What else is missing.
     #[error("{0}")]
     Other(String),

@@ -1,8 +1,9 @@
 //! The command line of `tributary-edge`: what can be asked, and of whom.
 //!
-//! `run` and `check` are for the service; `status` and `spool` for a person. Of those only `spool drop --apply` and `spool fsck --repair`
-//! change anything.
+//! `run` and `check` are for the service; `status`, `spool` and `rejected` for a person. Of those only `drop --apply` and `spool fsck
+//! --repair` change anything.
 
+pub mod rejected;
 pub mod spool;
 pub mod status;
 
@@ -27,8 +28,8 @@ use crate::config::Config;
 /// TRIBUTARY_LOG, for example info,edge_gateway=debug.
 ///
 /// Exit codes: 0 done, or drained after SIGTERM or SIGINT; 1 it cannot start, or what was asked
-/// cannot be had; 2 the configuration or the command line is wrong; 3 the answer is there and is not
-/// a good one (not ready, damaged).
+/// cannot be had; 2 the configuration or the command line is wrong, or `check` found something wrong in
+/// the files it names; 3 the answer is there and is not a good one (not ready, damaged).
 #[derive(Debug, Parser)]
 #[command(name = "tributary-edge", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -52,6 +53,9 @@ pub enum Command {
     /// The spool, the batches that wait on this edge's disk: look into it, find damage, export, drop.
     #[command(subcommand)]
     Spool(spool::Spool),
+    /// The batches that a router refused for good, kept for a person to look at: list, export, remove.
+    #[command(subcommand)]
+    Rejected(rejected::Rejected),
 }
 
 /// Where the configuration is.
@@ -97,12 +101,6 @@ pub enum CommandError {
     /// The edge does not answer, or not as one does.
     #[error("{}", .0.with_remedy("edge"))]
     Ask(#[from] AskError),
-    /// There is no spool to look into.
-    #[error("{0}")]
-    Spool(String),
-    /// The files cannot be looked into.
-    #[error(transparent)]
-    Repair(#[from] repair::RepairError),
     /// The answer cannot be written.
     #[error("standard output: {0}")]
     Print(#[from] std::io::Error),

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use super::alive::Alive;
 use super::bounds::Bounds;
 use super::{Parts, RunError, SharedCustody};
+use crate::cli::rejected;
 use crate::config::Config;
 use crate::custody::{Custody, Recovered, Settings, recover};
 use crate::encoder::{EncoderPool, OnStored};
@@ -241,7 +242,7 @@ fn start(
         wake: Notify::new(),
         acked: Notify::new(),
         status: Mutex::new(LinkStatus::default()),
-        rejected: Rejected::new(config.data_dir.join("rejected"), config.spool.rejected_bytes),
+        rejected: Rejected::new(rejected::dir(&config.data_dir), config.spool.rejected_bytes),
     });
     let for_stored = Arc::clone(&link);
     let on_stored = Box::new(move |item| {
