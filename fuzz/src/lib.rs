@@ -13,6 +13,7 @@
 #[path = "../../federation-proto/tests/support/mod.rs"]
 pub mod support;
 
+pub mod chunk;
 pub mod codec_decode;
 pub mod codec_encode;
 pub mod config;
@@ -38,6 +39,7 @@ pub struct Target {
 
 /// All targets, as `fuzz_targets/` names them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "chunk", check: chunk::check, fresh: chunk::fresh },
     Target { name: "codec_decode", check: codec_decode::check, fresh: codec_decode::fresh },
     Target { name: "codec_encode", check: codec_encode::check, fresh: codec_encode::fresh },
     Target { name: "config", check: config::check, fresh: config::fresh },
