@@ -20,8 +20,8 @@ use serde::Deserialize;
 use service::config::ConfigError;
 use tokio::sync::watch;
 
-pub use crate::watched::Refresh;
-use crate::watched::Watched;
+pub use service::watched::Refresh;
+use service::watched::Watched;
 
 /// Edges that one list may name.
 pub const MAX_EDGES: usize = 10_000;

@@ -9,7 +9,7 @@ use service::supervise;
 
 use crate::listener::Shared;
 use crate::tier::stall::Stall;
-use crate::watched::Refresh;
+use service::watched::Refresh;
 
 /// How often all of it is looked at.
 const LOOK: Duration = Duration::from_secs(1);

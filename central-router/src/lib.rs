@@ -10,7 +10,6 @@
 //! | [`tier`] | Destinations: the registry, the consumer loop, and [`tier::local`] |
 //! | [`ledger`], [`quarantine`] | What `/ledger` says; what does not decode |
 //! | [`sql`] | Questions to the local tier: `query` and `POST /api/v1/query` |
-//! | [`watched`] | Files that are read again when they change |
 //! | [`tail`], [`roster`] | What is journalled, live; which edges there are |
 //! | [`run`](mod@run) | All of it together |
 //!
@@ -40,6 +39,5 @@ pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod tier;
-pub mod watched;
 
 pub use run::{Ready, RunError, check_dates, describe_metrics, run, run_with};

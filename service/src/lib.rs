@@ -9,6 +9,7 @@
 //! | [`accept`] | How many connections at a time? |
 //! | [`shutdown`] | When do I stop, and how long may I take? |
 //! | [`observe`] | Where do logs and metrics go? |
+//! | [`watched`] | Did a file change, and is it of any use? |
 //! | [`supervise`] | Who notices a panic? |
 //! | [`operator`] | Who may do what nobody else may? |
 //! | [`terminal`] | How do commands print what a person reads? |
@@ -49,6 +50,7 @@ pub mod shutdown;
 pub mod supervise;
 pub mod terminal;
 pub mod tls;
+pub mod watched;
 
 pub use exit::{EXIT_CONFIG, EXIT_FAILURE, EXIT_NOT_WELL, check_code, exit_code};
 

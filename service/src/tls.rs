@@ -153,6 +153,14 @@ impl TlsFiles {
         })
     }
 
+    /// When this process's own certificate expires.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn expires_at(&self) -> Result<SystemTime, TlsError> {
+        expires_at(&certificates(&self.cert, ISSUE)?[0])
+    }
+
     /// Whether this process's own certificate is valid at `now`: TLS refuses one that is not at the peer, who cannot mend it.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::ListenError;
 use crate::pki::TRUST_DOMAIN;
 use crate::session::Violation;
-use crate::watched::{Refresh, Watched};
+use service::watched::{Refresh, Watched};
 
 /// QUIC's error codes for TLS alerts begin here (RFC 9001, section 4.8).
 const FIRST_ALERT: u64 = 0x100;

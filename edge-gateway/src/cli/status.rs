@@ -48,6 +48,7 @@ fn report(status: &Value, now: u64) -> String {
     let _ = writeln!(out, "edge     {} {}: {}", text(&status["edge"]), text(&status["version"]), ready.trim_end());
     let _ = writeln!(out, "router   {}", router(&status["link"], now));
     let _ = writeln!(out, "link     {}", rate(&status["link"]));
+    out.push_str(&endpoints(&status["link"]["endpoints"]));
     let _ = writeln!(out, "inbox    {}", inbox(&status["inbox"]));
     let _ = writeln!(out, "spool    {}", queue(&status["spool"], now));
     let tenants = tenants(&status["tenants"]);
@@ -70,15 +71,17 @@ fn failing(conditions: &Value) -> String {
 
 fn router(link: &Value, now: u64) -> String {
     let endpoint = text(&link["endpoint"]);
+    let heard = link["heard_unix_seconds"].as_u64().map(|heard| format!(", last heard {} ago", seconds(now.saturating_sub(heard))));
+    let heard = heard.unwrap_or_default();
     if link["connected"] != true {
         let why = link["error"].as_str().map_or_else(|| "connecting".to_owned(), plain);
         // What the transport says may begin with the endpoint.
         let why = why.strip_prefix(&format!("{endpoint}: ")).unwrap_or(&why);
-        return format!("NOT CONNECTED, last tried {endpoint}: {why}");
+        return format!("NOT CONNECTED{heard}, last tried {endpoint}: {why}");
     }
     let since = link["since_unix_seconds"].as_u64().map_or(0, |since| now.saturating_sub(since));
     let round_trip = link["rtt_us"].as_u64().map(|micros| format!(", round trip {:.1}ms", micros as f64 / 1000.0)).unwrap_or_default();
-    format!("{} at {endpoint} over {}, for {}{round_trip}", text(&link["router"]), text(&link["transport"]), seconds(since))
+    format!("{} at {endpoint} over {}, for {}{heard}{round_trip}", text(&link["router"]), text(&link["transport"]), seconds(since))
 }
 
 fn rate(link: &Value) -> String {
@@ -87,7 +90,29 @@ fn rate(link: &Value) -> String {
         1 => "1 connection".to_owned(),
         several => format!("{several} connections"),
     };
-    format!("{}/s now, {cap}, {connections} since the start", bytes(number(&link["bytes_per_second"])))
+    let doubtful = match number(&link["possibly_doubled_batches"]) {
+        0 => String::new(),
+        batches => format!("; {batches} batches ({} rows) possibly doubled in a failover", number(&link["possibly_doubled_rows"])),
+    };
+    format!("{}/s now, {cap}, {connections} since the start{doubtful}", bytes(number(&link["bytes_per_second"])))
+}
+
+/// A line for each router, where there are several.
+fn endpoints(routers: &Value) -> String {
+    let routers = routers.as_array().map_or(&[][..], Vec::as_slice);
+    let line = |router: &Value| {
+        let failures = match number(&router["failures"]) {
+            0 => String::new(),
+            failures => format!(", {failures} failures"),
+        };
+        let wait = match number(&router["wait_seconds"]) {
+            0 => String::new(),
+            wait => format!(", left alone for {}", seconds(wait)),
+        };
+        let why = router["error"].as_str().map(|why| format!(": {}", plain(why))).unwrap_or_default();
+        format!("         {} {}{failures}{wait}{why}\n", text(&router["address"]), text(&router["look"]))
+    };
+    if routers.len() > 1 { routers.iter().map(line).collect() } else { String::new() }
 }
 
 fn inbox(inbox: &Value) -> String {
@@ -151,6 +176,11 @@ mod tests {
             "link": {
                 "connected": true, "endpoint": "router:4433", "router": "central", "error": null, "connections": 2, "transport": "quic",
                 "since_unix_seconds": 1000, "rtt_us": 1234, "bytes_per_second": 2048, "cap_bytes_per_second": 1_250_000,
+                "heard_unix_seconds": 1098, "possibly_doubled_batches": 3, "possibly_doubled_rows": 70,
+                "endpoints": [
+                    {"address": "router:4433", "look": "connected", "failures": 0, "wait_seconds": 0, "error": null},
+                    {"address": "other:4433", "look": "failing", "failures": 2, "wait_seconds": 7, "error": "no answer"},
+                ],
             },
             "inbox": {"disk_bytes": 1024, "budget_bytes": 1 << 30, "rows": 7},
             "spool": {
@@ -171,8 +201,10 @@ mod tests {
             &report(&status(), 1100),
             &[
                 "edge     eu-1 0.1.0: ready",
-                "router   central at router:4433 over quic, for 1m40s, round trip 1.2ms",
-                "link     2.0KiB/s now, cap 10Mbit/s, 2 connections since the start",
+                "router   central at router:4433 over quic, for 1m40s, last heard 2s ago, round trip 1.2ms",
+                "link     2.0KiB/s now, cap 10Mbit/s, 2 connections since the start; 3 batches (70 rows) possibly doubled in a failover",
+                "         router:4433 connected",
+                "         other:4433 failing, 2 failures, left alone for 7s: no answer",
                 "inbox    7 rows in no batch yet (1.0KiB of 1.0GiB on disk)",
                 "spool    3 batches, 30 rows, 2.0KiB to ship, oldest record 10s old (4.0KiB of 8.0GiB on disk)",
                 "",

@@ -2,16 +2,21 @@
 //!
 //! Where the transport is chosen by itself, QUIC has a head start of [`HEAD_START`]; then TCP is tried beside it, and who is first is used
 //! (as RFC 8305 does with addresses). So a network without UDP costs less than a second, once for each connection.
+//!
+//! Certificate, key and authority are those of the files as they are now; files that are of no use, or a certificate that has expired,
+//! change nothing, and [`Dialer::refresh`] says why.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use federation_proto::{chunk, frame};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, EndpointConfig, TokioRuntime, TransportConfig};
-use service::tls::TlsError;
+use service::tls::{TlsError, TlsFiles};
+use service::watched::{Refresh, Watched};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
@@ -21,6 +26,7 @@ use super::line::{IDLE_TIMEOUT, Line, Transport};
 use super::quic::Quic;
 use super::talk::End;
 use super::tcp::{Counted, Tcp};
+use super::window;
 use crate::clock;
 use crate::config::{Endpoint, Ship};
 
@@ -32,10 +38,6 @@ const HEAD_START: Duration = Duration::from_millis(700);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kernel's default of 208 KiB loses thousands of datagrams per gigabyte.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-/// Bytes written and not acknowledged by the transport: without a cap enough for 1 Gbit/s at 60 ms; with one, a second's worth, so
-/// that a high batch does not queue behind more than that on a link slower than its cap.
-const SEND_WINDOW_BYTES: u64 = 8 << 20;
-const LEAST_SEND_WINDOW_BYTES: u64 = 256 << 10;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,9 @@ pub enum ConnectError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It is no certificate to change to.
+    #[error("{}: has expired: make a new one with `tributary-router pki issue --edge NAME --tenant TENANT`", .0.display())]
+    Expired(std::path::PathBuf),
     /// The certificates are of no use for QUIC.
     #[error("ship.tls: {0}")]
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
@@ -108,19 +113,52 @@ pub enum ConnectError {
     },
 }
 
-/// How connections are made.
-#[derive(Debug, Clone)]
-pub(super) struct Dialer {
+/// Who we are, and whom we believe.
+struct Identity {
     quic: quinn::ClientConfig,
     tcp: Arc<ClientConfig>,
+    expires: SystemTime,
+}
+
+/// How connections are made.
+pub(super) struct Dialer {
+    identity: Watched<Identity>,
     /// None: whichever works.
     only: Option<Transport>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("only", &self.only).finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
     /// TLS and transport settings from the configuration.
     pub(super) fn new(ship: &Ship) -> Result<Self, ConnectError> {
-        Ok(Self { quic: client_config(ship)?, tcp: ship.tls.client_config(&[chunk::ALPN])?, only: ship.transport })
+        let files = ship.tls.clone();
+        let paths = vec![files.ca.clone(), files.cert.clone(), files.key.clone()];
+        // Started with an expired certificate, an edge says so and waits for another; it does not change to one.
+        let is_running = AtomicBool::new(false);
+        let load = move || {
+            let identity =
+                Identity { quic: client_config(&files)?, tcp: files.client_config(&[chunk::ALPN])?, expires: files.expires_at()? };
+            if is_running.swap(true, Ordering::Relaxed) && identity.expires <= clock::wall() {
+                return Err(ConnectError::Expired(files.cert.clone()));
+            }
+            Ok(identity)
+        };
+        Ok(Self { identity: Watched::open(paths, load, |_, _| false)?, only: ship.transport })
+    }
+
+    /// Reads the files again if one changed since the last look.
+    pub(super) fn refresh(&self) -> Refresh {
+        self.identity.refresh()
+    }
+
+    /// When our certificate expires, in seconds since 1970.
+    pub(super) fn expires_unix_seconds(&self) -> u64 {
+        self.identity.current().expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     /// Connects to the endpoint, over what works.
@@ -133,21 +171,23 @@ impl Dialer {
 
     /// Connects to the endpoint over this transport.
     pub(super) async fn dial_over(&self, endpoint: &Endpoint, transport: Transport) -> Result<Line, ConnectError> {
+        let identity = self.identity.current();
         match transport {
-            Transport::Quic => connect(&self.quic, endpoint).await,
-            Transport::Tcp => connect_tcp(&self.tcp, endpoint).await,
+            Transport::Quic => connect(&identity.quic, endpoint).await,
+            Transport::Tcp => connect_tcp(&identity.tcp, endpoint).await,
         }
     }
 
     async fn race(&self, endpoint: &Endpoint) -> Result<Line, ConnectError> {
         let both = |quic, tcp| ConnectError::Both { quic: Box::new(quic), tcp: Box::new(tcp) };
-        let mut quic = pin!(connect(&self.quic, endpoint));
+        let identity = self.identity.current();
+        let mut quic = pin!(connect(&identity.quic, endpoint));
         match tokio::time::timeout(HEAD_START, &mut quic).await {
             Ok(Ok(line)) => return Ok(line),
-            Ok(Err(error)) => return connect_tcp(&self.tcp, endpoint).await.map_err(|tcp| both(error, tcp)),
+            Ok(Err(error)) => return connect_tcp(&identity.tcp, endpoint).await.map_err(|tcp| both(error, tcp)),
             Err(_) => {}
         }
-        let mut tcp = pin!(connect_tcp(&self.tcp, endpoint));
+        let mut tcp = pin!(connect_tcp(&identity.tcp, endpoint));
         tokio::select! {
             line = &mut quic => match line {
                 Ok(line) => Ok(line),
@@ -161,13 +201,13 @@ impl Dialer {
     }
 }
 
-fn client_config(ship: &Ship) -> Result<quinn::ClientConfig, ConnectError> {
-    let tls = ship.tls.client_config(&[frame::ALPN])?;
+fn client_config(files: &TlsFiles) -> Result<quinn::ClientConfig, ConnectError> {
+    let tls = files.client_config(&[frame::ALPN])?;
     let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = TransportConfig::default();
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
-    transport.send_window(ship.link_cap.map_or(SEND_WINDOW_BYTES, |rate| rate.clamp(LEAST_SEND_WINDOW_BYTES, SEND_WINDOW_BYTES)));
+    transport.send_window(window::MOST);
     transport.max_concurrent_uni_streams(0u8.into());
     transport.max_concurrent_bidi_streams(0u8.into());
     client.transport_config(Arc::new(transport));
@@ -251,3 +291,6 @@ fn bind(remote: SocketAddr) -> Result<UdpSocket, std::io::Error> {
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,12 @@
 //! longer each time, so that the next is dialled at once. While a router is connected that is not the most preferred, those before it are
 //! probed every [`PROBE_EVERY`]; one that answered every probe for `return_after` is returned to: a router that comes and goes is not.
 //! While the connection is over TCP because UDP was blocked, QUIC is tried every `quic_retry`. While the router is silent, the others
-//! are dialled: who moves first has the next connection before it gives up the old one.
+//! are dialled: who moves first has the next connection before it gives up the old one. With another certificate the router that there is
+//! is dialled anew, and those that refused the old one are free to be tried.
 
 use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use super::line::Transport;
 use crate::shipper::{Backoff, Jitter};
@@ -17,6 +20,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const STABLE: Duration = Duration::from_secs(10);
 /// A router that sent us away is left alone for this long, if there is another.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// Between attempts to have a connection with a new certificate beside the one with the old.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a probe or another connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum Purpose {
     Return,
     /// From TCP to QUIC.
     Upgrade,
+    /// The same router, with another certificate.
+    Renew,
 }
 
 impl Purpose {
@@ -37,6 +44,7 @@ impl Purpose {
             Self::Escape => "escape",
             Self::Return => "return",
             Self::Upgrade => "upgrade",
+            Self::Renew => "renew",
         }
     }
 }
@@ -59,6 +67,20 @@ pub enum Choice {
     Wait(Instant),
 }
 
+/// How a router looked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Look {
+    /// The connection is to it.
+    Connected,
+    /// It answered when it was last dialled.
+    Well,
+    /// It did not, or the connection to it was lost.
+    Failing,
+    /// It was not dialled yet.
+    Untried,
+}
+
 #[derive(Debug)]
 struct Health {
     backoff: Backoff,
@@ -76,6 +98,7 @@ struct Current {
     transport: Transport,
     since: Instant,
     upgrade_at: Option<Instant>,
+    renew_at: Option<Instant>,
 }
 
 /// See the module. Bounded by the configured endpoints.
@@ -116,7 +139,7 @@ impl Endpoints {
         let health = &mut self.health[endpoint];
         (health.failures, health.not_before) = (0, None);
         let upgrade_at = self.quic_retry.filter(|_| transport == Transport::Tcp).map(|retry| now + retry);
-        self.current = Some(Current { endpoint, transport, since: now, upgrade_at });
+        self.current = Some(Current { endpoint, transport, since: now, upgrade_at, renew_at: None });
         for preferred in &mut self.health[..endpoint] {
             (preferred.well_since, preferred.probe_at) = (None, Some(now + PROBE_EVERY));
         }
@@ -145,6 +168,32 @@ impl Endpoints {
         health.well_since = None;
     }
 
+    /// The edge has another certificate: what was refused may be taken now, and the connection that there is has the old one.
+    pub fn renewed(&mut self, now: Instant) {
+        for health in &mut self.health {
+            health.not_before = None;
+            health.backoff.reset();
+        }
+        if let Some(current) = &mut self.current {
+            current.renew_at = Some(now);
+        }
+    }
+
+    /// How each router looks, in the order of preference: failures in a row too, and how long it is left alone.
+    #[must_use]
+    pub fn looks(&self, now: Instant) -> Vec<(Look, u32, Duration)> {
+        let look = |(at, health): (usize, &Health)| {
+            let look = match health {
+                _ if self.current.is_some_and(|current| current.endpoint == at) => Look::Connected,
+                Health { failures: 1.., .. } => Look::Failing,
+                Health { well_since: Some(_), .. } => Look::Well,
+                _ => Look::Untried,
+            };
+            (look, health.failures, health.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)))
+        };
+        self.health.iter().enumerate().map(look).collect()
+    }
+
     /// Is there another router than the connected one?
     #[must_use]
     pub fn has_another(&self) -> bool {
@@ -165,7 +214,8 @@ impl Endpoints {
         let probes = self.health[..current.endpoint].iter().enumerate().filter_map(|(at, health)| Some((health.probe_at?, at)));
         let probe = probes.min().map(|(at, endpoint)| (at, Scout { endpoint, purpose: Purpose::Return }));
         let upgrade = current.upgrade_at.map(|at| (at, Scout { endpoint: current.endpoint, purpose: Purpose::Upgrade }));
-        match [probe, upgrade].into_iter().flatten().min_by_key(|(at, _)| *at) {
+        let renew = current.renew_at.map(|at| (at, Scout { endpoint: current.endpoint, purpose: Purpose::Renew }));
+        match [probe, upgrade, renew].into_iter().flatten().min_by_key(|(at, _)| *at) {
             Some((at, scout)) if at <= now => Ok(scout),
             Some((at, _)) => Err(Some(at)),
             None => Err(None),
@@ -187,13 +237,21 @@ impl Endpoints {
                 }
                 answered
             }
+            Purpose::Renew => {
+                if let Some(current) = &mut self.current {
+                    current.renew_at = Some(now + RENEW_AGAIN);
+                }
+                answered
+            }
             Purpose::Return => {
                 let health = &mut self.health[scout.endpoint];
                 health.probe_at = Some(now + PROBE_EVERY);
                 if !answered {
+                    health.failures = health.failures.saturating_add(1);
                     health.well_since = None;
                     return false;
                 }
+                health.failures = 0;
                 let since = *health.well_since.get_or_insert(now);
                 now.saturating_duration_since(since) >= self.return_after
             }
@@ -208,110 +266,4 @@ impl Endpoints {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RETURN: Duration = Duration::from_secs(30);
-    const RETRY: Duration = Duration::from_secs(60);
-    const MIN: Duration = Duration::from_millis(100);
-    const MAX: Duration = Duration::from_secs(10);
-
-    #[expect(clippy::disallowed_methods, reason = "a starting point; the tests move it by hand")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    fn endpoints(count: usize) -> Endpoints {
-        Endpoints::new(count, (MIN, MAX), 7, RETURN, Some(RETRY))
-    }
-
-    /// Runs the probes of the preferred router until `end`; gives when it was returned to.
-    fn probe(endpoints: &mut Endpoints, from: Instant, end: Instant, well: impl Fn(Duration) -> bool) -> Option<Duration> {
-        let mut now = from;
-        while now < end {
-            match endpoints.scout(now, false) {
-                Ok(scout) => {
-                    assert_eq!(scout, Scout { endpoint: 0, purpose: Purpose::Return });
-                    if endpoints.scouted(now, scout, well(now - from)) {
-                        return Some(now - from);
-                    }
-                }
-                Err(at) => now = at.expect("there is a preferred one"),
-            }
-        }
-        None
-    }
-
-    /// A router that is lost lets the next be dialled at once; when all have failed, the wait is bounded and grows.
-    #[test]
-    fn the_next_is_dialled_at_once() {
-        let now = start();
-        let mut endpoints = endpoints(2);
-        assert_eq!(endpoints.choose(now), Choice::Dial(0));
-        endpoints.connected(now, 0, Transport::Quic);
-        endpoints.lost(now, false);
-        assert_eq!(endpoints.choose(now), Choice::Dial(1));
-        assert_eq!(endpoints.failed(now, 1), 1);
-        let Choice::Wait(at) = endpoints.choose(now) else { panic!("both have failed") };
-        assert!(at > now && at <= now + MIN);
-        let mut last = now;
-        for _ in 0..20 {
-            for endpoint in 0..2 {
-                endpoints.failed(last, endpoint);
-            }
-            let Choice::Wait(at) = endpoints.choose(last) else { panic!("both have failed") };
-            assert!(at <= last + MAX);
-            last = at;
-        }
-        assert!(matches!(endpoints.choose(last), Choice::Dial(_)));
-    }
-
-    /// The preferred router is returned to once it has answered for as long as was set, and not by one that fails in between.
-    #[test]
-    fn a_return_needs_a_steady_router() {
-        let now = start();
-        let mut endpoints = endpoints(2);
-        endpoints.connected(now, 1, Transport::Quic);
-        let back = probe(&mut endpoints, now, now + Duration::from_secs(300), |_| true).unwrap();
-        assert!(back >= RETURN && back <= RETURN + 2 * PROBE_EVERY, "{back:?}");
-        endpoints.connected(now, 1, Transport::Quic);
-        let flapping = |at: Duration| at.as_secs() % 30 >= 5;
-        assert_eq!(probe(&mut endpoints, now, now + Duration::from_secs(600), flapping), None);
-    }
-
-    /// On TCP, QUIC is tried now and then and taken when it answers; on QUIC, or where the transport is set, never.
-    #[test]
-    fn quic_is_tried_again() {
-        let now = start();
-        let mut one = endpoints(1);
-        one.connected(now, 0, Transport::Tcp);
-        assert_eq!(one.scout(now, false), Err(Some(now + RETRY)));
-        let scout = one.scout(now + RETRY, false).unwrap();
-        assert_eq!(scout.purpose, Purpose::Upgrade);
-        assert!(!one.scouted(now + RETRY, scout, false));
-        assert_eq!(one.scout(now + RETRY, false), Err(Some(now + 2 * RETRY)));
-        assert!(one.scouted(now + 2 * RETRY, scout, true));
-        one.connected(now, 0, Transport::Quic);
-        assert_eq!(one.scout(now + 2 * RETRY, false), Err(None));
-        let mut set = Endpoints::new(1, (MIN, MAX), 7, RETURN, None);
-        set.connected(now, 0, Transport::Tcp);
-        assert_eq!(set.scout(now + 2 * RETRY, false), Err(None));
-    }
-
-    /// A silent router is escaped to another, the one that failed least lately first; alone there is nowhere to go.
-    #[test]
-    fn silence_is_escaped() {
-        let now = start();
-        let mut three = endpoints(3);
-        three.connected(now, 0, Transport::Quic);
-        let escape = |endpoint| Ok(Scout { endpoint, purpose: Purpose::Escape });
-        assert_eq!(three.scout(now, true), escape(1));
-        assert!(!three.scouted(now, three.scout(now, true).unwrap(), false));
-        assert_eq!(three.scout(now, true), escape(2));
-        assert!(three.scouted(now, three.scout(now, true).unwrap(), true));
-        let mut one = endpoints(1);
-        one.connected(now, 0, Transport::Quic);
-        assert_eq!(one.scout(now, true), Err(None));
-        assert!(!one.has_another());
-    }
-}
+mod tests;

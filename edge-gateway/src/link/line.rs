@@ -115,6 +115,21 @@ impl Line {
         }
     }
 
+    /// Keeps what is on its way to what the link carries. TCP's kernel does.
+    pub(super) fn pace(&mut self) {
+        if let Self::Quic(quic) = self {
+            quic.pace();
+        }
+    }
+
+    /// Is a connection that has just been made still there after so long?
+    pub(super) async fn holds(&mut self, within: Duration) -> bool {
+        match self {
+            Self::Quic(quic) => quic.holds(within).await,
+            Self::Tcp(tcp) => tcp.holds(within).await,
+        }
+    }
+
     pub(super) fn round_trip(&self) -> Option<Duration> {
         match self {
             Self::Quic(quic) => quic.round_trip(),

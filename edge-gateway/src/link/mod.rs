@@ -5,6 +5,9 @@
 //! A move (back to a preferred router, from TCP to QUIC) has its new connection first; then the old one is given [`MOVE_GRACE`] for the
 //! verdicts on what is on its way, so that nothing is sent twice. An escape from a silent router gives it none.
 //!
+//! The files of `ship.tls` are looked at every [`LOOK`]: with another certificate the connection is made anew in the same way. One that the
+//! router refuses leaves the connection as it is.
+//!
 //! | Module | What it is |
 //! |---|---|
 //! | [`connect`] | Sockets, TLS, transport settings |
@@ -12,8 +15,10 @@
 //! | [`session`] | Its driver: one connection |
 //! | [`endpoints`] | Which router, decided |
 //! | [`line`], [`quic`], [`tcp`] | What it goes over |
+//! | [`window`] | How much may be on its way |
 //! | [`status`] | What a router is told once a second |
 //! | [`verdict`] | Acks and refusals applied to spool and ledger |
+//! | [`view`] | How the link is, for people |
 //! | [`rejected`] | Where batches go that a router refuses for good |
 //!
 //! A cut link is noticed within [`line::IDLE_TIMEOUT`]; where there is another router to go to, within [`SILENT`]. Bounds in memory: one message each way of at most 256 KiB, and the batches
@@ -29,6 +34,8 @@ mod status;
 pub mod talk;
 mod tcp;
 mod verdict;
+mod view;
+mod window;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -40,8 +47,8 @@ use federation_proto::frame::CloseCode;
 use federation_proto::identity::{EdgeName, SpoolId};
 use parking_lot::Mutex;
 use segment_log::Committer;
-use serde::Serialize;
 use service::shutdown::Shutdown;
+use service::watched::Refresh;
 use tokio::sync::Notify;
 
 use self::connect::Dialer;
@@ -49,13 +56,14 @@ use self::endpoints::{Choice, Endpoints, Purpose};
 use self::line::Line;
 use self::talk::End;
 use crate::clock;
-use crate::config::Ship;
+use crate::config::{Endpoint, Ship};
 use crate::custody::Custody;
 use crate::shipper::Shipper;
 
 pub use connect::ConnectError;
 pub use line::Transport;
 pub use rejected::Rejected;
+pub use view::{EndpointStatus, LinkStatus};
 
 /// A router of which nothing was heard for this long is silent: it answers a Status a second.
 const SILENT: Duration = Duration::from_millis(1_500);
@@ -63,39 +71,10 @@ const SILENT: Duration = Duration::from_millis(1_500);
 const MOVE_GRACE: Duration = Duration::from_secs(5);
 /// Between attempts to escape from a silent router.
 const ESCAPE_PAUSE: Duration = Duration::from_millis(250);
-
-/// How the link is, for people.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct LinkStatus {
-    /// A router took us in.
-    pub connected: bool,
-    /// Its endpoint, or the last one tried.
-    pub endpoint: String,
-    /// What the connection goes over.
-    pub transport: Option<Transport>,
-    /// Its name, once it said so.
-    pub router: String,
-    /// Why there is no connection.
-    pub error: Option<String>,
-    /// Connections that a router took in, since the start.
-    pub connections: u64,
-    /// When it took us in, in seconds since 1970.
-    pub since_unix_seconds: Option<u64>,
-    /// Round trip in microseconds, as the transport last measured it.
-    pub rtt_us: Option<u64>,
-    /// Bytes sent in the last second: UDP payload, all of it; or TCP payload, TLS included.
-    pub bytes_per_second: u64,
-}
-
-impl LinkStatus {
-    fn disconnected(&mut self) {
-        self.connected = false;
-        self.transport = None;
-        self.since_unix_seconds = None;
-        self.rtt_us = None;
-        self.bytes_per_second = 0;
-    }
-}
+/// Between looks at the files of `ship.tls`.
+const LOOK: Duration = Duration::from_secs(2);
+/// A connection with a new certificate is the one to use when it has held for this long.
+const PROVEN: Duration = Duration::from_secs(1);
 
 /// What the link shares with the rest of the edge.
 pub struct Shared {
@@ -140,6 +119,8 @@ pub struct Link {
     introduction: Introduction,
     dialer: Dialer,
     endpoints: Mutex<Endpoints>,
+    /// Told when there is another certificate.
+    renewed: Notify,
 }
 
 /// How a session ended.
@@ -166,11 +147,43 @@ impl Link {
         let waits = (ship.backoff_min, ship.backoff_max);
         let quic_retry = ship.transport.is_none().then_some(ship.quic_retry);
         let endpoints = Endpoints::new(ship.endpoints.len(), waits, seed, ship.return_after, quic_retry);
-        Ok(Self { shared, ship, introduction, dialer, endpoints: Mutex::new(endpoints) })
+        let link = Self { shared, ship, introduction, dialer, endpoints: Mutex::new(endpoints), renewed: Notify::new() };
+        link.show();
+        link.show_certificate();
+        Ok(link)
     }
 
     /// Ships until `stop`.
     pub async fn run(self, stop: Shutdown) {
+        tokio::select! {
+            () = self.ship(&stop) => {}
+            () = self.follow() => {}
+        }
+    }
+
+    /// Uses what the files of `ship.tls` say. For ever.
+    async fn follow(&self) {
+        let renewed = |outcome| metrics::counter!("tributary_edge_certificate_changes_total", "outcome" => outcome).increment(1);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.dialer.refresh() {
+                Refresh::Same => {}
+                Refresh::Confirmed | Refresh::Changed => {
+                    tracing::info!("certificate, key or authority have changed: the connection is made anew");
+                    renewed("used");
+                    self.show_certificate();
+                    self.endpoints.lock().renewed(clock::now());
+                    self.renewed.notify_one();
+                }
+                Refresh::Kept(why) => {
+                    tracing::warn!(why, "ship.tls: the files are of no use");
+                    renewed("kept");
+                }
+            }
+        }
+    }
+
+    async fn ship(&self, stop: &Shutdown) {
         let mut next = None;
         loop {
             let ready = match next.take() {
@@ -181,7 +194,7 @@ impl Link {
                 },
             };
             let Some(ready) = ready.filter(|_| !stop.is_requested()) else { return };
-            next = self.use_up(ready, &stop).await;
+            next = self.use_up(ready, stop).await;
         }
     }
 
@@ -192,7 +205,10 @@ impl Link {
             let endpoint = match choice {
                 Choice::Dial(endpoint) => endpoint,
                 Choice::Wait(at) => {
-                    tokio::time::sleep_until(at.into()).await;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at.into()) => {}
+                        () = self.renewed.notified() => {}
+                    }
                     continue;
                 }
             };
@@ -204,6 +220,7 @@ impl Link {
                     let failures = self.endpoints.lock().failed(clock::now(), endpoint);
                     tracing::warn!(endpoint = address, failures, %error, "no router; batches wait in the spool");
                     self.shared.status.lock().error = Some(error.to_string());
+                    self.failed(endpoint, &error.to_string());
                 }
             }
         }
@@ -219,6 +236,7 @@ impl Link {
             status.endpoint.clone_from(&self.ship.endpoints[endpoint].address);
             status.transport = Some(transport);
         }
+        self.show();
         let signals = Signals::default();
         let mut session = pin!(session::Session::new(&self.shared, &self.introduction, line, &signals).run(stop));
         let (ended, next) = tokio::select! {
@@ -239,6 +257,7 @@ impl Link {
                 moves = next.is_some(),
                 "the connection ended"
             );
+            self.failed(endpoint, &ended.why);
             self.shared.status.lock().error = Some(ended.why);
         }
         next
@@ -256,22 +275,26 @@ impl Link {
                     tokio::select! {
                         () = session::until(at) => {}
                         () = signals.changed.notified() => {}
+                        () = self.renewed.notified() => {}
                     }
                     continue;
                 }
             };
             let endpoint = &self.ship.endpoints[scout.endpoint];
-            let dialled = match scout.purpose {
-                Purpose::Escape | Purpose::Return => self.dialer.dial(endpoint).await,
-                Purpose::Upgrade => self.dialer.dial_over(endpoint, Transport::Quic).await,
-            };
+            let dialled = self.dial_for(scout.purpose, endpoint).await;
             let moves = self.endpoints.lock().scouted(clock::now(), scout, dialled.is_ok());
-            let Ok(line) = dialled else {
-                if scout.purpose == Purpose::Escape {
-                    tokio::time::sleep(ESCAPE_PAUSE).await;
+            let line = match dialled {
+                Ok(line) => line,
+                Err(error) => {
+                    tracing::debug!(endpoint = endpoint.address, purpose = ?scout.purpose, %error, "no better connection");
+                    self.failed(scout.endpoint, &error.to_string());
+                    if scout.purpose == Purpose::Escape {
+                        tokio::time::sleep(ESCAPE_PAUSE).await;
+                    }
+                    continue;
                 }
-                continue;
             };
+            self.show();
             let escapes = scout.purpose == Purpose::Escape;
             if !moves || (escapes && !signals.is_silent()) {
                 line.close(&End::new(CloseCode::Drain, "a probe")).await;
@@ -281,6 +304,25 @@ impl Link {
             metrics::counter!("tributary_edge_moves_total", "purpose" => scout.purpose.as_str()).increment(1);
             signals.leave(if escapes { Duration::ZERO } else { MOVE_GRACE });
             return Ready { endpoint: scout.endpoint, line };
+        }
+    }
+
+    async fn dial_for(&self, purpose: Purpose, endpoint: &Endpoint) -> Result<Line, ConnectError> {
+        match purpose {
+            Purpose::Escape | Purpose::Return => self.dialer.dial(endpoint).await,
+            Purpose::Upgrade => self.dialer.dial_over(endpoint, Transport::Quic).await,
+            Purpose::Renew => {
+                let mut line = self.dialer.dial(endpoint).await?;
+                if line.holds(PROVEN).await {
+                    return Ok(line);
+                }
+                tracing::warn!(
+                    endpoint = endpoint.address,
+                    "the router does not take the new certificate; the connection with the old one stays"
+                );
+                metrics::counter!("tributary_edge_certificate_changes_total", "outcome" => "refused").increment(1);
+                Err(ConnectError::Unusable { address: endpoint.address.clone(), why: "the new certificate is not taken".to_owned() })
+            }
         }
     }
 }

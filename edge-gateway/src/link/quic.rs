@@ -1,6 +1,8 @@
 //! The transport over QUIC: a control stream, and a unidirectional stream for each batch.
 //!
-//! Batch bytes are written by short tasks, one chunk each, so that a stream that the router does not read holds up no other.
+//! Batch bytes are written by short tasks, one chunk each, so that a stream that the router does not read holds up no other. What is
+//! written and not acknowledged is bounded by what the link carries in a moment ([`super::window`]), so that what is fresh or of a high
+//! class does not queue behind megabytes on a slow one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Shared;
 use super::line::{Event, SAY_TIMEOUT};
 use super::talk::{End, Outcome};
+use super::window::Window;
 use crate::clock;
 use crate::shipper::Chunk;
 
@@ -59,6 +62,7 @@ pub(super) struct Quic {
     open: HashMap<u64, Outgoing>,
     /// Datagrams received, and when that was last another number.
     heard_of: (u64, Instant),
+    window: Window,
 }
 
 impl Drop for Quic {
@@ -75,8 +79,9 @@ impl Quic {
         let _ = control.set_priority(CONTROL_PRIORITY);
         let (hear, heard) = mpsc::channel(MESSAGES_AHEAD);
         let listening = tokio::spawn(listen(answers, hear));
-        let heard_of = (0, clock::now());
-        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new(), heard_of })
+        let (heard_of, window) = ((0, clock::now()), Window::new(clock::now()));
+        connection.set_send_window(window.bytes());
+        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new(), heard_of, window })
     }
 
     pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
@@ -149,6 +154,24 @@ impl Quic {
             self.heard_of = (datagrams, clock::now());
         }
         self.heard_of.1
+    }
+
+    /// Keeps what is on its way to what the link carries.
+    pub(super) fn pace(&mut self) {
+        let now = clock::now();
+        if !self.window.is_due(now) {
+            return;
+        }
+        let stats = self.connection.stats();
+        if self.window.observe(now, stats.udp_tx.bytes, stats.path.min_rtt) {
+            self.connection.set_send_window(self.window.bytes());
+            metrics::gauge!("tributary_edge_send_window_bytes").set(self.window.bytes() as f64);
+        }
+    }
+
+    /// Is it still there after so long? A router that refuses our certificate says so after the handshake.
+    pub(super) async fn holds(&self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.connection.closed()).await.is_err()
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {

@@ -14,8 +14,8 @@ use super::talk::{Do, End, Talk};
 use super::{Ended, Introduction, SILENT, Shared, Signals};
 use crate::clock;
 
-/// How often it is looked at whether the router is silent.
-const LISTEN_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked at whether the router is silent, and what the link carries.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Session<'a> {
     shared: &'a Arc<Shared>,
@@ -94,6 +94,7 @@ impl<'a> Session<'a> {
     /// Says whether the router is silent, and when to listen again.
     fn listen_for_silence(&mut self) -> Instant {
         let now = clock::now();
+        self.line.pace();
         self.signals.silent(now.saturating_duration_since(self.line.heard()) >= SILENT);
         now + LISTEN_EVERY
     }
@@ -136,7 +137,13 @@ impl<'a> Session<'a> {
         let (bytes, now) = (self.line.sent_bytes(), clock::now());
         let sent = bytes.saturating_sub(self.wire_bytes);
         self.shared.custody.lock().sent(sent);
+        let doubtful = self.shared.shipper.lock().doubtful();
+        metrics::counter!("tributary_edge_possibly_doubled_batches_total").absolute(doubtful.possibly_doubled_batches);
+        metrics::counter!("tributary_edge_possibly_doubled_rows_total").absolute(doubtful.possibly_doubled_rows);
+        let silent_for = now.saturating_duration_since(self.line.heard());
         let mut status = self.shared.status.lock();
+        status.doubtful = doubtful;
+        status.heard_unix_seconds = Some(clock::unix_seconds().saturating_sub(silent_for.as_secs()));
         status.bytes_per_second = (sent as f64 / now.saturating_duration_since(self.observed).as_secs_f64().max(0.001)) as u64;
         status.rtt_us = self.line.round_trip().and_then(|rtt| u64::try_from(rtt.as_micros()).ok());
         (self.wire_bytes, self.observed) = (bytes, now);

@@ -10,6 +10,7 @@
 //! each of these and one more. At most [`REFUSALS`] batches too large for the router are put aside at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hasher;
 use std::time::{Duration, Instant};
 
 use federation_proto::codec::ENCODING;
@@ -265,6 +266,7 @@ impl Talk {
         }
         (self.welcome_by, self.status_at) = (None, now);
         let max_batch_bytes = if welcome.max_batch_bytes > 0 { u64::from(welcome.max_batch_bytes) } else { u64::MAX };
+        shipper.goes_to(journal_of(&welcome));
         shipper.connected(welcome.credit_bytes, max_batch_bytes);
         self.todo.push_back(Do::Welcomed(welcome));
     }
@@ -285,6 +287,17 @@ impl Talk {
     fn end(&mut self, code: CloseCode, why: &str) {
         self.end.get_or_insert_with(|| End::new(code, why));
     }
+}
+
+/// Tells journals apart; routers that share one name the same. One that names none is told apart by its own name.
+fn journal_of(welcome: &Welcome) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    if welcome.journal.is_empty() {
+        hasher.write(welcome.router.as_bytes())
+    } else {
+        hasher.write(&welcome.journal)
+    }
+    hasher.finish()
 }
 
 fn acceptable(welcome: &Welcome, spool: SpoolId, spool_next: Seq) -> Result<(), End> {

@@ -74,10 +74,10 @@ impl Door {
             stream.set_nodelay(true)?;
         }
         match (wire, &self.tls) {
-            (Wire::Tcp(stream), Some(Tls(acceptor))) => {
+            (Wire::Tcp(stream), Some(tls)) => {
                 let shake = async {
                     let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
-                    acceptor.accept(stream).await
+                    tls.acceptor().accept(stream).await
                 };
                 let stream = tokio::time::timeout_at(until, shake).await.map_err(io::Error::from)??;
                 let sender = self.sender(&stream)?;

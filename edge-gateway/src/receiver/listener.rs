@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use service::tls::{ListenerTls, TlsError};
+use service::watched::{Refresh, Watched};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -70,8 +71,38 @@ pub(super) enum Socket {
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
 }
 
-#[derive(Clone)]
-pub(super) struct Tls(pub(super) TlsAcceptor);
+/// The certificate that a listener shows, and the CA of its senders, as their files have them.
+pub(super) struct Tls {
+    key: String,
+    files: Watched<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    fn open(listener: &Listener) -> Result<Option<Self>, ListenError> {
+        let Some(tls) = listener.tls.clone() else { return Ok(None) };
+        let paths = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
+        let failed = |error| ListenError::Tls { key: listener.key.clone(), error };
+        let files = Watched::open(paths, move || tls.server_config(ALPN), |_, _| false).map_err(failed)?;
+        Ok(Some(Self { key: listener.key.clone(), files }))
+    }
+
+    /// For the next handshake. Files that are of no use change nothing.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let changed = |outcome| metrics::counter!("tributary_edge_listener_certificate_changes_total", "outcome" => outcome).increment(1);
+        match self.files.refresh() {
+            Refresh::Same | Refresh::Confirmed => {}
+            Refresh::Changed => {
+                tracing::info!(key = self.key, "certificate, key or the senders' authority have changed");
+                changed("used");
+            }
+            Refresh::Kept(why) => {
+                tracing::warn!(key = self.key, why, "the files of this listener's tls are of no use");
+                changed("kept");
+            }
+        }
+        TlsAcceptor::from(Arc::clone(&*self.files.current()))
+    }
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,7 +116,7 @@ impl BoundListener {
     /// # Errors
     /// [`ListenError`].
     pub async fn bind(listener: Listener) -> Result<Self, ListenError> {
-        let tls = check(&listener)?;
+        let tls = Tls::open(&listener)?;
         let failed = |error| ListenError::Bind { key: listener.key.clone(), address: listener.address.clone(), error };
         let (socket, address) = match &listener.address {
             Address::Tcp(at) => {
@@ -98,7 +129,6 @@ impl BoundListener {
                 (Socket::Unix(socket, file), listener.address.clone())
             }
         };
-        let tls = tls.map(|config| Tls(TlsAcceptor::from(config)));
         Ok(Self { address, key: listener.key, protocol: listener.protocol, socket, tls, accepts: listener.accepts })
     }
 }

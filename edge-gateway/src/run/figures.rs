@@ -51,13 +51,39 @@ fn counters() {
     describe_counter!(
         "tributary_edge_moves_total",
         Unit::Count,
-        "Moves to another connection while there was one, by purpose: escape from a silent router, return to a preferred one, upgrade to QUIC"
+        "Moves to another connection while there was one, by purpose: escape from a silent router, return to a preferred one, upgrade to QUIC, renew with another certificate"
     );
+    describe_counter!(
+        "tributary_edge_certificate_changes_total",
+        Unit::Count,
+        "Times that the files of ship.tls changed, by outcome: used; kept, as they were of no use; refused by the router"
+    );
+    describe_counter!(
+        "tributary_edge_listener_certificate_changes_total",
+        Unit::Count,
+        "Times that the files of a listener's tls changed, by outcome: used; kept, as they were of no use"
+    );
+    describe_counter!(
+        "tributary_edge_possibly_doubled_batches_total",
+        Unit::Count,
+        "Batches sent to another journal than one that may have them too: the connection to its router was lost before the verdict"
+    );
+    describe_counter!("tributary_edge_possibly_doubled_rows_total", Unit::Count, "Rows of batches that may lie on two journals");
 }
 
 fn gauges() {
     describe_gauge!("tributary_edge_link_up", "1 while a router has taken us in");
     describe_gauge!("tributary_edge_link_transport", "1 for the transport that the link is over, quic or tcp; 0 for the other");
+    describe_gauge!(
+        "tributary_edge_send_window_bytes",
+        Unit::Bytes,
+        "What may be on its way over QUIC, written and not acknowledged by the transport: what the link carries in half a second"
+    );
+    describe_gauge!(
+        "tributary_edge_certificate_expires_seconds",
+        Unit::Seconds,
+        "When the certificate shown to routers expires, since 1970"
+    );
     describe_gauge!("tributary_edge_sender_connections", Unit::Count, "Open connections of senders, by listener");
     describe_gauge!("tributary_edge_spool_bytes", Unit::Bytes, "Disk that the spool takes");
     describe_gauge!(

@@ -9,7 +9,10 @@ use super::Parts;
 /// The ledger of an edge. `queued` is counted from what lies there, never derived; `balanced` says whether the terms add up.
 pub(super) fn ledger(name: &EdgeName, parts: &Parts) -> Value {
     let link = &parts.link;
-    let depth = link.shipper.lock().depth();
+    let (depth, (end, acked_end)) = {
+        let shipper = link.shipper.lock();
+        (shipper.depth(), shipper.ends())
+    };
     let status = link.status.lock().clone();
     let custody = link.custody.lock();
     let wire = custody.wire();
@@ -41,7 +44,10 @@ pub(super) fn ledger(name: &EdgeName, parts: &Parts) -> Value {
             "raw_bytes": wire.raw_bytes,
         },
         "link": status,
-        "queue": { "batches": depth.batches, "bytes": depth.bytes, "in_flight_bytes": depth.in_flight_bytes, "spool_stalled": custody.is_stalled() },
+        "queue": {
+            "batches": depth.batches, "bytes": depth.bytes, "in_flight_bytes": depth.in_flight_bytes, "spool_stalled": custody.is_stalled(),
+            "end": end, "acked_end": acked_end,
+        },
         "tenants": tenants,
     })
 }

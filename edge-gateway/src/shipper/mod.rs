@@ -8,15 +8,18 @@
 //! that is still here, nor above one that a crash would bring back: a router takes what comes from below it for a late copy and acks
 //! it, so a batch that it refused for good, or that the disk could not read for a while, would count as shipped. Bytes on their way never exceed the router's credit, nor batches [`Limits::in_flight_batches`].
 //!
-//! **Order.** Class before class, within a class the oldest first over all tenants that are not held back; chunks of what is being
-//! sent compete under the same order, so a high batch overtakes a low one in the middle. [`Shipper::pick`] is the one place that a
-//! fairer scheduler replaces: it has ready batches by class and tenant.
+//! **Order.** Class before class, within a class what is fresh before the backlog, which has its share, and in each of these lanes the
+//! oldest first over all tenants that are not held back ([`order`]); chunks of what is being sent compete under the same order, so a high
+//! batch overtakes a low one in the middle. [`Shipper::pick`] is the one place that a fairer scheduler replaces: it has ready batches by
+//! class and tenant.
 //!
 //! Bounds: one small record per batch in the spool, so bounded by the spool's budget.
 
 mod backoff;
 mod cap;
+mod doubtful;
 mod moves;
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -25,6 +28,9 @@ use federation_proto::identity::{Class, Seq, Signal, TenantId};
 
 pub use backoff::{Backoff, Jitter};
 pub use cap::LinkCap;
+pub use doubtful::Doubtful;
+
+use self::order::{Order, Waiting};
 
 /// Bounds of what is on its way.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +94,8 @@ struct Entry {
     state: State,
     /// It has been on its way, or may have been before a restart.
     was_sent: bool,
+    /// The journal that it may be on: a router had all of it, and its verdict was lost.
+    may_be_on: Option<u64>,
 }
 
 /// What the driver does next.
@@ -128,7 +136,7 @@ pub struct Depth {
 }
 
 /// Ready batches of one class, by tenant.
-type Ready = BTreeMap<TenantId, BTreeSet<Seq>>;
+type Ready = BTreeMap<TenantId, Waiting>;
 
 /// The core of the shipper.
 #[derive(Debug)]
@@ -139,6 +147,7 @@ pub struct Shipper {
     bytes: u64,
     tenant_bytes: BTreeMap<TenantId, u64>,
     ready: BTreeMap<Class, Ready>,
+    order: Order,
     held: BTreeSet<(Instant, Seq)>,
     tenants_held: BTreeMap<TenantId, Instant>,
     sending: BTreeSet<(Class, Seq)>,
@@ -155,6 +164,9 @@ pub struct Shipper {
     settled: Seq,
     /// Streams ever begun.
     attempts: u64,
+    /// Of the router that we are connected to, or were last.
+    journal: u64,
+    doubtful: Doubtful,
 }
 
 impl Shipper {
@@ -168,6 +180,7 @@ impl Shipper {
             bytes: 0,
             tenant_bytes: BTreeMap::new(),
             ready: BTreeMap::new(),
+            order: Order::default(),
             held: BTreeSet::new(),
             tenants_held: BTreeMap::new(),
             sending: BTreeSet::new(),
@@ -178,6 +191,8 @@ impl Shipper {
             max_payload_bytes: u64::MAX,
             settled,
             attempts: 0,
+            journal: 0,
+            doubtful: Doubtful::default(),
         }
     }
 
@@ -201,7 +216,8 @@ impl Shipper {
             None => drop(self.tenant_bytes.insert(item.tenant.clone(), item.wire_bytes)),
         }
         let seq = item.seq;
-        self.entries.insert(seq, Entry { item, state: State::Ready, was_sent });
+        self.order.added(seq);
+        self.entries.insert(seq, Entry { item, state: State::Ready, was_sent, may_be_on: None });
         self.make_ready(seq);
     }
 
@@ -266,6 +282,7 @@ impl Shipper {
         self.credit = Some(credit_bytes);
         self.max_payload_bytes = max_payload_bytes;
         self.cap.restart_count();
+        self.order.connected();
     }
 
     /// The router allows another number of bytes.
@@ -277,6 +294,7 @@ impl Shipper {
 
     /// The connection is gone: nothing is on its way any more. What a router held back is free again too, as the next may be another.
     pub fn disconnected(&mut self) {
+        self.doubt();
         self.credit = None;
         self.in_flight_bytes = 0;
         self.held.clear();
@@ -296,6 +314,7 @@ impl Shipper {
             return Vec::new();
         }
         let known: Vec<Seq> = self.entries.range(first..=last).map(|(seq, _)| *seq).collect();
+        known.last().iter().for_each(|seq| self.order.acked(**seq));
         known.into_iter().filter_map(|seq| self.remove(seq)).collect()
     }
 
@@ -363,9 +382,10 @@ impl Shipper {
     /// What to do now. Call again after anything happened, and at the time given back.
     pub fn next(&mut self, now: Instant) -> Step {
         self.release(now);
+        self.order.turn(now);
         let Some(credit) = self.credit else { return Step::Wait(None) };
-        let Some(seq) = self.pick(credit) else { return Step::Wait(self.next_release()) };
-        let chunk_bytes = self.cap.chunk_bytes();
+        let Some(pick) = self.pick(credit) else { return Step::Wait(self.next_release()) };
+        let (seq, chunk_bytes) = (pick.seq, self.cap.chunk_bytes());
         let Some(entry) = self.entries.get(&seq) else { return Step::Wait(self.next_release()) };
         if entry.item.payload_bytes > self.max_payload_bytes {
             return Step::TooLarge(seq);
@@ -379,6 +399,7 @@ impl Shipper {
         if let Err(at) = self.cap.take(now, len) {
             return Step::Wait(Some(self.next_release().map_or(at, |release| release.min(at))));
         }
+        self.order.took(pick, len);
         if from == 0 {
             self.attempts = attempt;
             self.begin(seq);
@@ -387,40 +408,6 @@ impl Shipper {
             entry.state = State::Sending { attempt, written: from, busy: true };
         }
         Step::Write(Chunk { seq, attempt, from, len, last: from + len == total })
-    }
-
-    /// The next batch to write from: class before class, then the oldest. A ready batch that credit or count has no room for waits,
-    /// and none goes around it, of its class or a lower one: it would wait for ever.
-    fn pick(&self, credit: u64) -> Option<Seq> {
-        let mut may_begin = true;
-        for class in Class::ALL {
-            let (mut streams, mut open) = (0, None);
-            for (_, seq) in self.sending.range((*class, Seq(0))..=(*class, Seq(u64::MAX))) {
-                streams += 1;
-                let idle = matches!(self.entries.get(seq), Some(Entry { state: State::Sending { busy: false, .. }, .. }));
-                open = open.or(idle.then_some(*seq));
-            }
-            let ready = if may_begin && streams < self.limits.streams { self.first_ready(*class) } else { None };
-            let fresh = ready.filter(|seq| self.has_room(*seq, credit));
-            may_begin &= ready == fresh;
-            if let Some(seq) = [open, fresh].into_iter().flatten().min() {
-                return Some(seq);
-            }
-        }
-        None
-    }
-
-    fn first_ready(&self, class: Class) -> Option<Seq> {
-        let free = self.ready.get(&class)?.iter().filter(|(tenant, _)| !self.tenants_held.contains_key(*tenant));
-        free.filter_map(|(_, seqs)| seqs.first()).min().copied()
-    }
-
-    /// One that the router never takes needs no room.
-    fn has_room(&self, seq: Seq, credit: u64) -> bool {
-        let Some(Entry { item, .. }) = self.entries.get(&seq) else { return false };
-        let in_flight = self.sending.len() + self.sent.len() + self.undelivered;
-        let fits = in_flight < self.limits.in_flight_batches && self.in_flight_bytes + item.wire_bytes <= credit;
-        fits || item.payload_bytes > self.max_payload_bytes
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Entry, Shipper, State};
 impl Shipper {
     pub(super) fn begin(&mut self, seq: Seq) {
         self.leave_state(seq);
+        self.count_doubt(seq);
         if let Some(entry) = self.entries.get_mut(&seq) {
             entry.was_sent = true;
             self.in_flight_bytes += entry.item.wire_bytes;
@@ -47,7 +48,7 @@ impl Shipper {
     pub(super) fn make_ready(&mut self, seq: Seq) {
         if let Some(entry) = self.entries.get_mut(&seq) {
             entry.state = State::Ready;
-            self.ready.entry(entry.item.class).or_default().entry(entry.item.tenant.clone()).or_default().insert(seq);
+            self.ready.entry(entry.item.class).or_default().entry(entry.item.tenant.clone()).or_default().insert(&entry.item);
         }
     }
 
@@ -57,12 +58,10 @@ impl Shipper {
         match *state {
             State::Ready => {
                 if let Some(tenants) = self.ready.get_mut(&item.class)
-                    && let Some(seqs) = tenants.get_mut(&item.tenant)
+                    && let Some(waiting) = tenants.get_mut(&item.tenant)
+                    && waiting.remove(item)
                 {
-                    seqs.remove(&seq);
-                    if seqs.is_empty() {
-                        tenants.remove(&item.tenant);
-                    }
+                    tenants.remove(&item.tenant);
                 }
             }
             State::Held(at) => {

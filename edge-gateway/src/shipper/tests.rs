@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod order;
+
 const LIMITS: Limits = Limits { in_flight_batches: 4, streams: 2, verdict: Duration::from_secs(30) };
 
 #[expect(clippy::disallowed_methods, reason = "a starting point; the tests move it by hand")]

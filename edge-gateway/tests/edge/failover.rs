@@ -108,3 +108,28 @@ async fn a_preferred_router_is_returned_to() {
     eventually("the preferred router acks", || first.seen.lock().rows.len() == 10).await;
     stop(edge).await;
 }
+
+/// A certificate that is replaced under load is shown to the router without a restart, and no row is lost or doubled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_certificate_is_used() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let router = Router::acks_all(&pki);
+    let edge = Edge::start(config(&pki, data.path(), router.address, RECEIVE)).await.unwrap();
+    assert_eq!(post_logs(&edge, 0..10).await, 200);
+    eventually("the router acks", || shipped(&edge) == 10).await;
+    pki.issue("edge", names(&["spiffe://tributary/edge/eu-1"], &[]));
+    let mut sent = 10;
+    while router.seen.lock().hellos.len() < 2 {
+        assert_eq!(post_logs(&edge, sent..sent + 10).await, 200);
+        sent += 10;
+    }
+    eventually("all rows are acked", || shipped(&edge) == sent).await;
+    {
+        let seen = router.seen.lock();
+        assert!(seen.rows.len() as u64 == sent && seen.rows.values().all(|times| *times == 1), "each row once");
+        assert_eq!(seen.peers.len(), 2);
+        assert_ne!(seen.peers[0], seen.peers[1], "the new certificate is shown");
+    }
+    assert_eq!(edge.ledger()["link"]["possibly_doubled_batches"], 0);
+    stop(edge).await;
+}

@@ -9,5 +9,4 @@ mod operator;
 mod receiver;
 mod repair;
 mod router;
-#[expect(dead_code, reason = "shared with the tests of hostile senders")]
 mod support;

@@ -17,6 +17,7 @@ use federation_proto::identity::{BatchId, Class};
 use parking_lot::Mutex;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -50,6 +51,8 @@ pub(crate) struct Seen {
     pub(crate) classes: Vec<Class>,
     pub(crate) arrivals: usize,
     pub(crate) hellos: Vec<Hello>,
+    /// The certificates of those that connected, DER.
+    pub(crate) peers: Vec<Vec<u8>>,
     pub(crate) last_status: Option<Status>,
 }
 
@@ -188,6 +191,8 @@ impl Router {
     }
 
     async fn serve(self, connection: Connection, script: Script) {
+        let shown = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'static>>>().unwrap();
+        self.seen.lock().peers.push(shown[0].to_vec());
         let Ok((control, said)) = connection.accept_bi().await else { return };
         let (say, to_say) = mpsc::channel::<RouterMessage>(64);
         tokio::spawn(speak(control, to_say));

@@ -147,3 +147,22 @@ async fn an_unknown_token_is_refused_and_counted() {
     victim.is_well().await;
     victim.stop().await;
 }
+
+/// A listener's certificate that is replaced is shown from the next connection on; a file that is no certificate leaves it as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_certificate_is_shown() {
+    let victim = victim().await;
+    let sender = victim.pki.issue("cart", names(&[CART], &[]));
+    let shown = async || {
+        let stream = tls(at(&victim), &sender, b"http/1.1").await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = shown().await;
+    assert_eq!(shown().await, first);
+    let files = victim.pki.issue("otlp", names(&[], &["edge.test"]));
+    let second = shown().await;
+    assert_ne!(second, first);
+    std::fs::write(files.cert, "nothing").unwrap();
+    assert_eq!(shown().await, second);
+    victim.stop().await;
+}

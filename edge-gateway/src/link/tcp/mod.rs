@@ -194,6 +194,11 @@ impl Tcp {
         Some(self.round_trip)
     }
 
+    /// Is it still there after so long? Before Hello a router says nothing but why it closes.
+    pub(super) async fn holds(&mut self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.read.recv()).await.is_err()
+    }
+
     pub(super) fn heard(&self) -> Instant {
         *self.heard.lock()
     }

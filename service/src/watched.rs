@@ -1,4 +1,4 @@
-//! What files say, kept up with them: the allow-list, the router's own certificate.
+//! What files say, kept up with them: a process's own certificate, the router's allow-list.
 //!
 //! The files are read again when the modification time or length of one of them changes. Files that cannot be read or used change
 //! nothing: what was read before stays in force, and why is said once for each state of the files.
@@ -32,6 +32,14 @@ pub enum Refresh {
     Kept(String),
 }
 
+/// What the last look found.
+#[derive(Debug, Default)]
+struct Tried {
+    stamps: Option<Vec<Stamp>>,
+    /// Said of files that are not there.
+    missing: Option<String>,
+}
+
 type Read<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
 
 /// See the module.
@@ -40,7 +48,7 @@ pub struct Watched<T> {
     read: Read<T>,
     is_same: fn(&T, &T) -> bool,
     current: ArcSwap<T>,
-    tried: Mutex<Option<Vec<Stamp>>>,
+    tried: Mutex<Tried>,
     changes: watch::Sender<u64>,
 }
 
@@ -54,7 +62,7 @@ impl<T> Watched<T> {
         read: impl Fn() -> Result<T, E> + Send + Sync + 'static,
         is_same: fn(&T, &T) -> bool,
     ) -> Result<Self, E> {
-        let tried = stamps(&paths).ok();
+        let tried = Tried { stamps: stamps(&paths).ok(), missing: None };
         let first = read()?;
         let read = Box::new(move || read().map_err(|error| error.to_string()));
         Ok(Self { paths, read, is_same, current: ArcSwap::from_pointee(first), tried: Mutex::new(tried), changes: watch::Sender::new(0) })
@@ -78,15 +86,19 @@ impl<T> Watched<T> {
         let now = match stamps(&self.paths) {
             Ok(now) => now,
             Err(why) => {
-                *tried = None;
+                tried.stamps = None;
+                if tried.missing.replace(why.clone()).is_some_and(|said| said == why) {
+                    return Refresh::Same;
+                }
                 return Refresh::Kept(format!("{why}; what was read before stays in force"));
             }
         };
+        tried.missing = None;
         // What is in no file is asked for each time.
-        if !self.paths.is_empty() && tried.as_ref() == Some(&now) {
+        if !self.paths.is_empty() && tried.stamps.as_ref() == Some(&now) {
             return Refresh::Same;
         }
-        *tried = Some(now);
+        tried.stamps = Some(now);
         match (self.read)() {
             Ok(read) if (self.is_same)(&read, &self.current.load()) => Refresh::Confirmed,
             Ok(read) => {
