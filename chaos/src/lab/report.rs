@@ -32,6 +32,8 @@ pub struct Outcome {
     pub missing_at_collector: Option<u64>,
     /// From the end of the last fault until every edge was told of a batch that it is on a router's journal.
     pub recovery_s: f64,
+    /// From the end of the last fault until every edge was told so of a batch that was made since then: -1 if that was not waited for.
+    pub fresh_s: f64,
     /// From the end of the last fault until nothing that waited during it was on an edge's disk.
     pub drained_s: f64,
     /// Peak of resident memory, by process, in MiB.
@@ -44,6 +46,15 @@ pub struct Outcome {
     pub dir: PathBuf,
 }
 
+/// How long it took from the end of the last fault, at the slowest edge: until data moved, until what came since then was at a router,
+/// until nothing waited.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct After {
+    pub(super) recovery: Option<Duration>,
+    pub(super) fresh: Option<Duration>,
+    pub(super) drained: Option<Duration>,
+}
+
 /// What was measured, to be judged.
 #[derive(Debug)]
 pub(super) struct Measured {
@@ -53,8 +64,7 @@ pub(super) struct Measured {
     pub(super) queued: u64,
     pub(super) unbalanced: Vec<String>,
     pub(super) sent: u64,
-    pub(super) recovery: Option<Duration>,
-    pub(super) drained: Option<Duration>,
+    pub(super) after: After,
     pub(super) peaks: BTreeMap<String, u64>,
     pub(super) wire_bytes: WireBytes,
     pub(super) took: Duration,
@@ -73,8 +83,9 @@ impl Measured {
             total: self.total,
             dropped_counted: self.dropped_counted,
             missing_at_collector: self.missing_at_collector,
-            recovery_s: seconds(self.recovery),
-            drained_s: seconds(self.drained),
+            recovery_s: seconds(self.after.recovery),
+            fresh_s: seconds(self.after.fresh),
+            drained_s: seconds(self.after.drained),
             rss_mib: self.peaks.into_iter().map(|(name, bytes)| (name, bytes as f64 / MIB)).collect(),
             wire_bytes: self.wire_bytes,
             took_s: self.took.as_secs_f64(),
@@ -107,7 +118,10 @@ impl Measured {
         );
         must(self.queued == 0, format!("{} rows are still queued", self.queued));
         must(self.unbalanced.is_empty(), format!("ledgers of {} do not balance", self.unbalanced.join(", ")));
-        for (what, took, bound) in [("data moved", self.recovery, expect.recovery), ("spools were empty", self.drained, expect.drained)] {
+        let After { recovery, fresh, drained } = self.after;
+        let fresh = expect.fresh.map(|bound| ("what came after it was at a router", fresh, bound));
+        let others = [("data moved", recovery, expect.recovery), ("spools were empty", drained, expect.drained)];
+        for (what, took, bound) in others.into_iter().chain(fresh) {
             let told = took.map_or("never".to_owned(), |took| format!("{:.1} s after the last fault", took.as_secs_f64()));
             must(took.is_some_and(|took| took <= bound.as_duration()), format!("{what} {told}, expected within {bound}"));
         }
@@ -132,6 +146,7 @@ impl Outcome {
             dropped_counted: 0,
             missing_at_collector: None,
             recovery_s: -1.0,
+            fresh_s: -1.0,
             drained_s: -1.0,
             rss_mib: BTreeMap::new(),
             wire_bytes: WireBytes::default(),

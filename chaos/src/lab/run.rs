@@ -16,7 +16,7 @@ use super::collector::Collector;
 use super::damage;
 use super::net::{Break, Network};
 use super::plant::{Plant, TENANTS, tier};
-use super::report::{Measured, Outcome};
+use super::report::{After, Measured, Outcome};
 use super::scenario::{Event, Fault, Moment, Mood, Scenario, Weather, What, timeline};
 use super::site::Site;
 use crate::load::tally::Tally;
@@ -65,13 +65,13 @@ pub(super) async fn run(scenario: &Scenario, seed: u64, dir: &Path, progress: &P
     let mut lab = Lab { scenario, layout, network, plant, collector, senders, tallies, ack_logs };
     lab.send(seed)?;
     lab.until_all_send().await?;
-    let (recovery, drained) = lab.faults(progress).await?;
+    let after = lab.faults(progress).await?;
     while let Some(ended) = lab.senders.join_next().await {
         ended.map_err(io::Error::other)??;
     }
     progress.say(&format!("{}: senders are done; waiting until edges and tiers are empty", scenario.name));
     let mut measured = lab.finish().await?;
-    (measured.recovery, measured.drained, measured.took) = (recovery, drained, began.elapsed());
+    (measured.after, measured.took) = (after, began.elapsed());
     Ok(measured.judge(scenario))
 }
 
@@ -125,7 +125,7 @@ impl Lab<'_> {
     }
 
     /// Breaks and mends as the scenario says; then how long it took until data moved, and until what had waited was gone.
-    async fn faults(&mut self, progress: &Progress) -> io::Result<(Option<Duration>, Option<Duration>)> {
+    async fn faults(&mut self, progress: &Progress) -> io::Result<After> {
         let began = Instant::now();
         for event in timeline(&self.scenario.faults) {
             sleep_until(began + event.at).await;
@@ -180,18 +180,24 @@ impl Lab<'_> {
         self.collector.as_mut().map_or(Ok(()), |collector| collector.set(mood))
     }
 
-    /// Waits until every edge has had an ack since now, and until its queue was down to what comes and goes.
-    async fn recovered(&mut self) -> io::Result<(Option<Duration>, Option<Duration>)> {
+    /// Waits until every edge has had an ack since now, and one of a batch that came since now, and until its queue was down to what
+    /// comes and goes.
+    async fn recovered(&mut self) -> io::Result<After> {
         let began = Instant::now();
         let sites: Vec<Site> = self.plant.edges.keys().copied().collect();
         let (mut before, mut moved, mut empty) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        while began.elapsed() < RECOVERY_DEADLINE && empty.len() < sites.len() {
+        let (mut ends, mut fresh) = (BTreeMap::new(), BTreeMap::new());
+        let fresh_sites = if self.scenario.expect.fresh.is_some() { sites.len() } else { 0 };
+        while began.elapsed() < RECOVERY_DEADLINE && (empty.len() < sites.len() || fresh.len() < fresh_sites) {
             for &site in &sites {
                 let Some(ledger) = self.plant.ledger(site).await else { continue };
                 let shipped = ledger::sum(&ledger, "shipped");
                 // An edge that has nothing left to send has nothing to recover from.
                 if shipped > *before.entry(site).or_insert(shipped) || batches(&ledger) == 0 {
                     moved.entry(site).or_insert_with(|| began.elapsed());
+                }
+                if queue(&ledger, "acked_end") > *ends.entry(site).or_insert_with(|| queue(&ledger, "end")) {
+                    fresh.entry(site).or_insert_with(|| began.elapsed());
                 }
                 if moved.contains_key(&site) && batches(&ledger) <= MOST_IN_PASSING {
                     empty.entry(site).or_insert_with(|| began.elapsed());
@@ -202,7 +208,7 @@ impl Lab<'_> {
             sleep(POLL).await;
         }
         let last = |times: &BTreeMap<Site, Duration>| if times.len() == sites.len() { times.values().max().copied() } else { None };
-        Ok((last(&moved), last(&empty)))
+        Ok(After { recovery: last(&moved), fresh: last(&fresh), drained: last(&empty) })
     }
 
     async fn finish(mut self) -> io::Result<Measured> {
@@ -222,8 +228,7 @@ impl Lab<'_> {
             queued: ledgers.values().map(ledger::queued).sum(),
             unbalanced: unbalanced.map(|(site, _)| site.to_string()).collect(),
             sent: self.tallies.iter().map(|tally| tally.sent_rows()).sum(),
-            recovery: None,
-            drained: None,
+            after: After::default(),
             peaks: self.plant.peaks().iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect(),
             wire_bytes,
             took: Duration::ZERO,
@@ -248,7 +253,11 @@ impl Lab<'_> {
 const MOST_IN_PASSING: u64 = 2 * 3 * TENANTS.len() as u64;
 
 fn batches(ledger: &Value) -> u64 {
-    ledger.pointer("/queue/batches").and_then(Value::as_u64).unwrap_or(u64::MAX)
+    queue(ledger, "batches")
+}
+
+fn queue(ledger: &Value, key: &str) -> u64 {
+    ledger["queue"][key].as_u64().unwrap_or(u64::MAX)
 }
 
 /// Rows that an edge counts as dropped, for whatever reason.

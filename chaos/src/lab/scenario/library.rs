@@ -30,6 +30,7 @@ scenarios![
     "tier-down",
     "clock-ahead",
     "clock-behind",
+    "backlog-fresh",
     "certificate-expired",
     "certificate-revoked",
     "certificate-rotated",

@@ -122,6 +122,8 @@ pub struct Expect {
     pub possibly_doubled: u64,
     /// From the end of the last fault until every edge was told of a batch that it is on a router's journal.
     pub recovery: Span,
+    /// From the end of the last fault until every edge was told so of a batch that was made since then; not waited for unless it is said.
+    pub fresh: Option<Span>,
     /// From the end of the last fault until nothing that waited during it is on an edge's disk.
     pub drained: Span,
     /// Peak of resident memory of each process.
@@ -136,6 +138,7 @@ impl Default for Expect {
             lost_if_counted: false,
             possibly_doubled: 0,
             recovery: Span::from_secs(5),
+            fresh: None,
             drained: Span::from_secs(60),
             rss: ByteSize::mib(400),
             acknowledged_percent: 50.0,
