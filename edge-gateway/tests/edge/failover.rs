@@ -133,3 +133,21 @@ async fn a_replaced_certificate_is_used() {
     assert_eq!(edge.ledger()["link"]["possibly_doubled_batches"], 0);
     stop(edge).await;
 }
+
+/// A certificate that the router does not believe leaves the connection with the old one as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_refused_costs_no_connection() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let router = Router::acks_all(&pki);
+    let edge = Edge::start(config(&pki, data.path(), router.address, RECEIVE)).await.unwrap();
+    assert_eq!(post_logs(&edge, 0..10).await, 200);
+    eventually("the router acks", || shipped(&edge) == 10).await;
+    let foreign = Pki::new();
+    std::fs::copy(&foreign.edge.cert, &pki.edge.cert).unwrap();
+    std::fs::copy(&foreign.edge.key, &pki.edge.key).unwrap();
+    eventually("the router refuses it", || router.seen.lock().refused > 0).await;
+    assert_eq!(post_logs(&edge, 10..20).await, 200);
+    eventually("the router acks", || shipped(&edge) == 20).await;
+    assert_eq!((router.seen.lock().hellos.len(), edge.ledger()["link"]["connections"].as_u64()), (1, Some(1)));
+    stop(edge).await;
+}

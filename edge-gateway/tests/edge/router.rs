@@ -50,6 +50,8 @@ pub(crate) struct Seen {
     pub(crate) batches: BTreeSet<BatchId>,
     pub(crate) classes: Vec<Class>,
     pub(crate) arrivals: usize,
+    /// Handshakes that failed.
+    pub(crate) refused: usize,
     pub(crate) hellos: Vec<Hello>,
     /// The certificates of those that connected, DER.
     pub(crate) peers: Vec<Vec<u8>>,
@@ -87,7 +89,10 @@ impl Router {
         let serving = router.clone();
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
-                let Ok(connection) = incoming.await else { continue };
+                let Ok(connection) = incoming.await else {
+                    serving.seen.lock().refused += 1;
+                    continue;
+                };
                 tokio::spawn(serving.clone().serve(connection, Arc::clone(&script)));
             }
         });
