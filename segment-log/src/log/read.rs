@@ -10,7 +10,7 @@ use super::quarantine::Stretch;
 use super::{Damage, DamageKind, Location, Log, Record};
 use crate::error::ReadError;
 use crate::mutation::{self, Mutation};
-use crate::segment::{Kind, Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey};
+use crate::segment::{Kind, PATIENT_READS, Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey};
 use crate::store::StoreFile;
 
 /// A record that was found; [`PendingRead::run`] reads it without the log, and even after its segment was removed.
@@ -87,6 +87,21 @@ impl Log {
     /// As [`Log::read`].
     pub fn read_meta(&self, seq: Seq) -> Result<Bytes, ReadError> {
         self.prepare_read(seq)?.meta()
+    }
+
+    /// As [`Log::read_meta`], for a start, which has to know the record: a read that the disk refuses once says nothing of it. Only what it
+    /// refuses three times in a row is an error.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_meta_patiently(&self, seq: Seq) -> Result<Bytes, ReadError> {
+        let mut tries = 1;
+        loop {
+            match self.read_meta(seq) {
+                Err(ReadError::Io { .. }) if tries < PATIENT_READS => tries += 1,
+                read => return read,
+            }
+        }
     }
 
     /// Finds a pending record, for a driver that reads without holding a lock.

@@ -58,7 +58,7 @@ use std::fmt;
 use federation_proto::identity::Seq;
 
 pub(crate) use record::{Kind, RECORD_HEADER_BYTES, RecordHeader, Stamp, encode_record, hollow_part, record_bytes};
-pub(crate) use scan::{Found, Scanner, Unreadable, is_hollow, read_around_errors};
+pub(crate) use scan::{Found, PATIENT_READS, Scanner, Unreadable, is_hollow, read_around_errors, write_again};
 
 /// Bytes before the first record: two copies of the segment header.
 pub const SEGMENT_HEADER_BYTES: u64 = 2 * HEADER_COPY_BYTES as u64;

@@ -4,12 +4,15 @@
 //! nothing in a payload can pass for one (see the parent). Memory: one window of 256 KiB, and the meta of a damaged record.
 
 use std::io;
+use std::ops::Range;
 
 use super::record::{ALIGN, MAGIC};
 use super::{Kind, Part, RECORD_HEADER_BYTES, RecordHeader, SegmentKey, hollow_part};
 use crate::mutation::{self, Mutation};
 use crate::store::StoreFile;
 
+/// How often a start asks the disk for what it refuses to read: that it refuses once says nothing.
+pub(crate) const PATIENT_READS: u32 = 3;
 const WINDOW_BYTES: usize = 256 << 10;
 /// What is given up around an unreadable sector.
 const BLOCK_BYTES: usize = 4096;
@@ -133,7 +136,9 @@ pub(crate) fn is_hollow(file: &dyn StoreFile, found: &Unreadable) -> bool {
     while !part.is_empty() {
         let step = (part.end - part.start).min(WINDOW_BYTES as u64);
         let block = &mut buffer[..step as usize];
-        if file.read_at(block, part.start).ok() != Some(block.len()) || block.iter().any(|&byte| byte != 0) {
+        // No zeros are sought in what cannot be read.
+        let refused = read_around_errors(file, block, part.start);
+        if refused > 0 || block.iter().any(|&byte| byte != 0) {
             return false;
         }
         part.start += step;
@@ -141,19 +146,43 @@ pub(crate) fn is_hollow(file: &dyn StoreFile, found: &Unreadable) -> bool {
     true
 }
 
-/// Reads all that can be read; what the disk refuses twice, by blocks, stays zero (no zeros pass a check). Gives the bytes refused.
+/// Reads all that can be read; what the disk refuses, by blocks and each time it is asked, stays zero (no zeros pass a check). Gives the
+/// bytes refused.
 pub(crate) fn read_around_errors(file: &dyn StoreFile, buffer: &mut [u8], offset: u64) -> u64 {
     if read_exactly(file, buffer, offset).is_ok() {
         return 0;
     }
     let mut refused = 0;
     for (n, block) in buffer.chunks_mut(BLOCK_BYTES).enumerate() {
-        if read_exactly(file, block, offset + (n * BLOCK_BYTES) as u64).is_err() {
+        if !read_patiently(file, block, offset + (n * BLOCK_BYTES) as u64) {
             block.fill(0);
             refused += block.len() as u64;
         }
     }
     refused
+}
+
+/// Reads a block that the disk refused once; false when it refuses it [`PATIENT_READS`] times in all.
+fn read_patiently(file: &dyn StoreFile, block: &mut [u8], offset: u64) -> bool {
+    (1..PATIENT_READS).any(|_| read_exactly(file, block, offset).is_ok())
+}
+
+/// Writes what stands in a part of a file in its own place, so that an fsync has it to write; all but what the disk refuses to read.
+pub(crate) fn write_again(file: &dyn StoreFile, part: Range<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; WINDOW_BYTES];
+    for offset in part.clone().step_by(WINDOW_BYTES) {
+        let window = &mut buffer[..(part.end - offset).min(WINDOW_BYTES as u64) as usize];
+        if read_exactly(file, window, offset).is_ok() {
+            file.write_at(window, offset)?;
+            continue;
+        }
+        for (block, offset) in window.chunks_mut(BLOCK_BYTES).zip((offset..).step_by(BLOCK_BYTES)) {
+            if read_patiently(file, block, offset) {
+                file.write_at(block, offset)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_exactly(file: &dyn StoreFile, buffer: &mut [u8], offset: u64) -> io::Result<()> {

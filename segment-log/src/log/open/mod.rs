@@ -7,7 +7,8 @@
 //!    longer matters, since nothing is reported before everything found is synced (step 5). What passes no check is a gap.
 //! 4. **Verdict**: a gap is damage if a record, checkpoint or index says that what was there had been synced; else a power cut may have
 //!    left it. Both are copied aside. Seqs that may have been in the gap are never used again.
-//! 5. **Settle**: fsync what was swept, go on in the last segment if it ends cleanly, else in a new one, and bring the index up to date.
+//! 5. **Settle**: write again what nothing proves to be durable, fsync what was swept, go on in the last segment if it ends cleanly, else in
+//!    a new one, and bring the index up to date.
 //!
 //! Nothing here deletes a record: segments go with the next checkpoint. No damage keeps the log from opening; a disk that cannot be read or
 //! written at all does, and so does a segment of a newer format.

@@ -17,7 +17,7 @@ use super::{Checkpoint, FIRST_SEQ, open_error};
 use crate::error::OpenError;
 use crate::index::Index;
 use crate::mutation::{self, Mutation};
-use crate::segment::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentKey, SegmentNo};
+use crate::segment::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentKey, SegmentNo, write_again};
 use crate::store::{Store, StoreLock};
 
 /// Everything that was found.
@@ -67,12 +67,13 @@ impl Opening {
         let mut recovery = Recovery { index_rebuilt: self.index_rebuilt.take(), ..Recovery::default() };
         let behind_last = self.findings.records.last_key_value().map_or(0, |(&seq, _)| seq + 1);
         self.findings.next = self.findings.next.max(behind_last);
+        let proven = self.findings.proven();
         let verdict = self.findings.judge(self.checkpoint.as_ref());
         let missing = self.note_missing_segments(&mut recovery);
         self.put_gaps_aside(&mut recovery);
         self.clear_husks(&mut recovery);
         recovery.aliens = std::mem::take(&mut self.survey.aliens);
-        self.make_durable()?;
+        self.make_durable(proven)?;
         let first_new = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
         recovery.after_checkpoint = self.findings.records.range(first_new..).map(|(&seq, _)| Seq(seq)).collect();
         recovery.state = self.checkpoint.as_mut().map(|checkpoint| std::mem::take(&mut checkpoint.state));
@@ -165,10 +166,19 @@ impl Opening {
         }
     }
 
-    /// What was found may be in the cache alone: it is synced before anyone is told of it.
-    fn make_durable(&self) -> Result<(), OpenError> {
-        for segment in self.findings.swept.iter().filter_map(|number| self.survey.segments.get(number)) {
-            let synced = self.store.open(&segment.name).and_then(|file| file.sync());
+    /// What was found may be in the cache alone: it is synced before anyone is told of it. What nothing proves to be durable is written once
+    /// more first, since an fsync that fails, in the life before or at a start before this one, is told once: the kernel calls the pages
+    /// clean that it could not write, and the next fsync succeeds without them.
+    fn make_durable(&self, proven: Position) -> Result<(), OpenError> {
+        let swept = self.findings.swept.iter().filter_map(|number| Some((*number, self.survey.segments.get(number)?)));
+        for (number, segment) in swept {
+            let unproven = if number > proven.segment { 0 } else { proven.offset };
+            let synced = self.store.open(&segment.name).and_then(|file| {
+                if number >= proven.segment {
+                    write_again(&*file, unproven..segment.bytes)?;
+                }
+                file.sync()
+            });
             synced.map_err(|error| open_error(&*self.store, format!("sync {}", segment.name), error))?;
         }
         self.store.sync_dir().map_err(|error| open_error(&*self.store, "sync the directory", error))

@@ -70,6 +70,8 @@ pub(super) struct Findings {
     pub(super) checkpoints_synced: u32,
     /// Segments read, in order.
     pub(super) swept: Vec<SegmentNo>,
+    /// Where the reading began: what stands before is durable.
+    pub(super) begun: Position,
     pub(super) last: Option<Ending>,
     /// Segments with a damaged header in which no record was found.
     pub(super) husks: Vec<SegmentNo>,
@@ -80,6 +82,7 @@ impl Findings {
     /// Reads all segments from where the index ends on.
     pub(super) fn sweep(&mut self, store: &dyn Store, survey: &Survey, id: &[u8; 16], from: Option<&Frontier>) -> Result<(), OpenError> {
         let position = from.map_or(Position::default(), |frontier| frontier.position);
+        self.begun = position;
         for (&number, segment) in survey.segments.range(position.segment..) {
             let covered = from.filter(|_| number == position.segment);
             let (start, expected) = match covered {
@@ -123,6 +126,14 @@ impl Findings {
             self.husks.push(pass.number);
         }
         self.last = Some(Ending { segment: pass.number, next: end, clean: pass.clean && segment.whole });
+    }
+
+    /// What stands before is durable: something intact calls it synced. Of what stands behind nobody knows. Before [`Findings::judge`], which
+    /// forgets records.
+    pub(super) fn proven(&self) -> Position {
+        let last = self.records.range(..self.synced).next_back();
+        let end = last.map(|(_, location)| Position { segment: location.segment, offset: location.end() });
+        end.unwrap_or_default().max(self.begun)
     }
 
     /// The newest checkpoint that can be read.

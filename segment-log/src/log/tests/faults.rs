@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::plain::{filled, open, pending};
-use super::world::options;
+use super::world::{options, payload};
 use crate::*;
 
 fn next_operation(store: &SimStore) -> u64 {
@@ -124,6 +124,28 @@ fn a_failed_checkpoint_removes_nothing() {
     assert_eq!(log.stats().segments, 1);
     drop(log);
     assert_eq!(open(&store.restart(9), &index, options()).1.state.unwrap(), b"third");
+}
+
+/// Whatever fails at a start, an fsync among others, what a start after it finds outlives a power cut, though the disk tells of a failed
+/// fsync once only and calls the next one a success.
+#[test]
+fn what_a_start_finds_is_on_the_disk_though_an_fsync_failed_before() {
+    for (seed, operation) in (0..16).flat_map(|seed| (1..6).map(move |operation| (seed, operation))) {
+        let (store, index) = (SimStore::new(seed), MemoryIndex::new());
+        let mut log = filled(&store, &index, 3);
+        log.append(b"", &payload(4, 2000)).unwrap();
+        log.append(b"", &payload(5, 2000)).unwrap();
+        drop(log);
+        let store = store.kill();
+        store.fail_at(operation, Fault::Io);
+        drop(Log::open(Arc::new(store.clone()), Box::new(index.clone()), options()));
+        store.heal();
+        let (log, _) = open(&store, &index, options());
+        let found = pending(&log);
+        assert_eq!(found, [1, 2, 3, 4, 5]);
+        drop(log);
+        assert_eq!(pending(&open(&store.restart(seed), &index, options()).0), found, "seed {seed}, operation {operation}");
+    }
 }
 
 /// What the disk refuses at the open is told with the place and what to check.
