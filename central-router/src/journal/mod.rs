@@ -35,8 +35,6 @@ use crate::config::Config;
 const LEAST_RECORD_BYTES: u32 = 32 << 20;
 /// What a record takes on disk beside its payload, in bytes, at most: header, edge's header, checksums.
 const RECORD_OVERHEAD: u64 = 1024;
-/// How often a start tries to read a record before it counts as damaged.
-const READS: u32 = 3;
 /// Damaged bytes kept for a person, beside the budget.
 const QUARANTINE_BYTES: u64 = 256 << 20;
 
@@ -146,7 +144,7 @@ pub fn recover(log: &mut Log, recovery: &Recovery, tiers: &[String], budget: u64
             continue;
         }
         let header =
-            read_patiently(log, seq).map_err(|e| e.to_string()).and_then(|meta| BatchHeader::decode(&meta).map_err(|e| e.to_string()));
+            log.read_meta_patiently(seq).map_err(|e| e.to_string()).and_then(|meta| BatchHeader::decode(&meta).map_err(|e| e.to_string()));
         match header {
             Ok((header, _)) if seq < book.applied() => book.requeue(seq, &header),
             Ok((header, _)) => book.journalled(seq, &header),
@@ -174,17 +172,6 @@ fn open(
     let (mut log, recovery) = Log::open(store, index, options.log())?;
     let (book, opened) = recover(&mut log, &recovery, tiers, options.budget).map_err(|error| JournalError::State { place, error })?;
     Ok((log, book, opened))
-}
-
-/// The meta of a record. A read that the disk refuses once says nothing of the record: only what it refuses each time is given up.
-fn read_patiently(log: &Log, seq: Seq) -> Result<Bytes, ReadError> {
-    let mut tries = 1;
-    loop {
-        match log.read_meta(seq) {
-            Err(ReadError::Io { .. }) if tries < READS => tries += 1,
-            read => return read,
-        }
-    }
 }
 
 /// See the module. Clones share it.

@@ -5,8 +5,9 @@
 //! where it lost the checkpoint, what is found is what was received: a ledger that does not balance after that is a bug to be seen,
 //! so without damage nothing is evened out.
 //!
-//! A record that the disk refuses to read now is not damaged: it stays where it is, its rows are queued as `unread`, and the next start
-//! looks again. A spool record behind the checkpoint also says which inbox rows are in it; while that cannot be read, no inbox row from
+//! A record that the disk refuses to read, also when asked again, is not damaged: it stays where it is, its rows are queued as `unread`, and
+//! the next start looks again. Until then its body's hash is not known either: should its sender, whose OK was lost, send it once more, it is
+//! taken once more. A spool record behind the checkpoint also says which inbox rows are in it; while that cannot be read, no inbox row from
 //! before the start is batched, since it might be there already. Checkpoints carry such records on until their sources are known.
 
 use federation_proto::identity::{Seq, Signal, TenantId};
@@ -82,7 +83,7 @@ fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut
     let untaken = std::mem::take(&mut custody.untaken);
     for (seq, _) in spool.pending() {
         let news = found.after_checkpoint.binary_search(&seq).is_ok() || untaken.contains(&seq);
-        let stored = match spool.read_meta(seq).map(|meta| Stored::decode(&meta)) {
+        let stored = match spool.read_meta_patiently(seq).map(|meta| Stored::decode(&meta)) {
             Ok(Ok(stored)) => stored,
             Err(ReadError::Io { .. }) => {
                 *unread += 1;
@@ -127,7 +128,7 @@ fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery, unread: &mut
             custody.completed.push(seq);
             continue;
         }
-        let entry = match inbox.read_meta(seq).map(|meta| Entry::decode(&meta)) {
+        let entry = match inbox.read_meta_patiently(seq).map(|meta| Entry::decode(&meta)) {
             Ok(Ok(entry)) => entry,
             Err(ReadError::Io { .. }) => {
                 *unread += 1;

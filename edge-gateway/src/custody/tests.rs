@@ -510,13 +510,15 @@ fn a_refused_batch_is_below_no_floor_before_a_checkpoint_says_so() {
     assert!(custody.accounts().all(|(_, _, terms, ..)| (terms.shipped, terms.dropped[&Reason::TenantNotAllowed]) == (0, 3)));
 }
 
-/// A start that may not read one record: it takes a checkpoint and what it can ship is shipped, then the edge is killed. False when there
+/// A start that may not read one record, however often it asks: it takes a checkpoint and what it can ship is shipped, then the edge is killed. False when there
 /// is no such read.
 fn start_without_one_read(disks: &Disks, world: &mut World, (of_spool, nth): (bool, u64)) -> bool {
     let open = |store: &SimStore| Log::open(Arc::new(store.clone()), Box::new(MemoryIndex::new()), options(1 << 20)).unwrap();
     let ((spool, spool_found), (inbox, inbox_found)) = (open(&disks.spool), open(&disks.inbox));
     let disk = if of_spool { &disks.spool } else { &disks.inbox };
-    disk.fail_read_at(disk.reads() + nth);
+    for again in 0..3 {
+        disk.fail_read_at(disk.reads() + nth + again);
+    }
     let recovered = recover(settings(), (&inbox, &inbox_found), (&spool, &spool_found));
     assert!(recovered.lost.is_empty() && recovered.bad_batches.is_empty(), "what cannot be read now is not damaged: {recovered:?}");
     assert_balanced(&recovered.custody);
@@ -540,8 +542,8 @@ fn start_without_one_read(disks: &Disks, world: &mut World, (of_spool, nth): (bo
     true
 }
 
-/// The disk refuses any one read of a start, in the spool or in the inbox, and then again in the start after it: what is behind that read
-/// waits, and nothing is lost, doubled or counted as dropped.
+/// The disk refuses to read any one record at a start, in the spool or in the inbox, and then again in the start after it: that record waits,
+/// and nothing is lost, doubled or counted as dropped.
 #[test]
 fn a_read_that_fails_at_a_start_is_no_damage() {
     for of_spool in [true, false] {
@@ -567,6 +569,29 @@ fn a_read_that_fails_at_a_start_is_no_damage() {
             assert!(edge.custody.lock().accounts().all(|(_, _, terms, ..)| terms.dropped.is_empty()), "spool {of_spool}, read {nth}");
         }
         assert!(found >= 2, "reads that failed: {found}");
+    }
+}
+
+/// The disk refuses any one read of a start once: the start knows every request from before it all the same, and takes none twice whose OK
+/// was lost on the way and that its sender sends again.
+#[test]
+fn a_read_that_fails_once_forgets_no_request() {
+    let sent = [Sending { tenant: "acme", ids: 0..4 }, Sending { tenant: "other", ids: 100..103 }, Sending { tenant: "acme", ids: 4..9 }];
+    for nth in 1..20 {
+        let disks = Disks::new();
+        let mut world = World::default();
+        let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+        world.send(&mut edge, &sent).unwrap();
+        drop(edge);
+        let disks = Disks { inbox: disks.inbox.kill(), spool: disks.spool.kill() };
+        disks.inbox.fail_read_at(nth);
+        let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+        disks.inbox.heal();
+        for again in &sent {
+            world.send(&mut edge, std::slice::from_ref(again)).unwrap();
+        }
+        world.settle(&mut edge).unwrap();
+        assert_eq!((world.losses(), world.router.rows.len()), ((vec![], vec![]), 12), "read {nth}");
     }
 }
 
