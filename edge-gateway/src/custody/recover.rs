@@ -112,7 +112,8 @@ fn read_spool(custody: &mut Custody, spool: &Log, found: &Recovery, unread: &mut
 fn read_inbox(custody: &mut Custody, inbox: &Log, found: &Recovery, unread: &mut usize) -> bool {
     let mut bad = false;
     let (counted, was_uneven) = (custody.counted, custody.uneven);
-    for damage in &found.damaged {
+    // What is torn was never promised: a whole meta says nothing of it.
+    for damage in found.damaged.iter().filter(|damage| damage.kind != DamageKind::Torn) {
         let entry = damage.meta.as_deref().and_then(|meta| Entry::decode(meta).ok());
         if let Some(entry) = entry.filter(|_| damage.seqs.start >= counted) {
             custody.ledger.account(&entry.tenant, entry.signal).received += u64::from(entry.rows);

@@ -478,6 +478,27 @@ fn damage_is_counted_and_never_blocks_a_start() {
     assert_eq!((terms.received, terms.dropped[&Reason::Damaged], queued.inbox), (9, 5, 4));
 }
 
+/// A request that a power cut left torn was never promised, though it still says how many rows it had: it is counted nowhere.
+#[test]
+fn a_torn_request_is_not_counted() {
+    let disks = Disks::new();
+    let mut world = World::default();
+    let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+    world.send(&mut edge, &[Sending { tenant: "acme", ids: 0..5 }]).unwrap();
+    edge.checkpoint(false).unwrap();
+    // The write is the last operation before the fsync.
+    disks.inbox.crash_at(disks.inbox.operations() + 2);
+    world.send(&mut edge, &[Sending { tenant: "acme", ids: 5..9 }]).unwrap_err();
+    drop(edge);
+    let disks = Disks { inbox: disks.inbox.kill(), spool: disks.spool.kill() };
+    let tail = segment_log::Store::list(&disks.inbox).unwrap().into_iter().max_by_key(|entry| entry.name.clone()).unwrap();
+    disks.inbox.flip_bit(&tail.name, tail.bytes - 9, 3);
+    let mut edge = Running::start(&disks, 1 << 20, start()).unwrap();
+    assert_eq!(edge.custody.lock().accounts().map(|(_, _, terms, ..)| terms.received).collect::<Vec<_>>(), [5]);
+    world.settle(&mut edge).unwrap();
+    assert_eq!((world.losses(), world.router.rows.len()), ((vec![], vec![]), 9));
+}
+
 /// A batch that was refused for good comes again after a crash if no checkpoint says that it was. A router that had been told of a floor
 /// above it would take it for a late copy and ack it, and its rows would count as shipped.
 #[test]
