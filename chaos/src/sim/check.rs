@@ -64,7 +64,7 @@ pub fn is_empty_router(router: &Router) -> bool {
 }
 
 /// Rows that died, by tenant.
-type Died = BTreeMap<TenantId, u64>;
+pub type Died = BTreeMap<TenantId, u64>;
 
 /// The judgement.
 ///
@@ -137,16 +137,22 @@ fn judge_rows(world: &World, tier: usize, found: &BTreeMap<u64, u32>, died: &Die
     Ok(())
 }
 
-/// All ledgers balance, and name no reason that this world does not have. Gives what died, for each tier.
-fn ledgers(world: &World) -> Result<Vec<Died>, Failure> {
-    let allowed = |reason: Reason| match reason {
+/// May rows die for this reason in this world?
+fn allowed(world: &World, reason: Reason) -> bool {
+    match reason {
         Reason::Damaged | Reason::Undecodable | Reason::Unencodable => world.damaged,
         Reason::TenantNotAllowed => world.plan.strikes,
         Reason::SpoolFull | Reason::Expired | Reason::OverShare => world.plan.policy,
         _ => false,
-    };
-    let mut at_edges = Died::new();
-    let mut shipped: BTreeMap<TenantId, u64> = BTreeMap::new();
+    }
+}
+
+/// The ledgers of all edges that run balance, and name no reason that this world does not have. Gives what died there, and what was shipped.
+///
+/// # Errors
+/// [`Failure::Ledger`].
+pub fn edges(world: &World) -> Result<(Died, Died), Failure> {
+    let (mut died, mut shipped) = (Died::new(), Died::new());
     for (number, edge) in world.edges.iter().enumerate() {
         let Some(running) = edge.running() else { continue };
         let custody = running.link().custody.lock();
@@ -155,14 +161,20 @@ fn ledgers(world: &World) -> Result<Vec<Died>, Failure> {
                 return Err(Failure::Ledger(format!("edge {number}, {tenant} {signal}: {terms:?} with {queued:?}")));
             }
             for (&reason, &rows) in terms.dropped.iter().filter(|(_, rows)| **rows > 0) {
-                if !allowed(reason) {
+                if !allowed(world, reason) {
                     return Err(Failure::Ledger(format!("edge {number} counts {rows} rows of {tenant} as dropped: {reason}")));
                 }
-                *at_edges.entry(tenant.clone()).or_default() += rows;
+                *died.entry(tenant.clone()).or_default() += rows;
             }
             *shipped.entry(tenant.clone()).or_default() += terms.shipped;
         }
     }
+    Ok((died, shipped))
+}
+
+/// All ledgers balance, and name no reason that this world does not have. Gives what died, for each tier.
+fn ledgers(world: &World) -> Result<Vec<Died>, Failure> {
+    let (at_edges, shipped) = edges(world)?;
     let mut died = vec![at_edges; world.plan.tiers];
     let mut delivered = vec![Died::new(); world.plan.tiers];
     for (number, router) in world.routers.iter().enumerate() {
@@ -175,7 +187,7 @@ fn ledgers(world: &World) -> Result<Vec<Died>, Failure> {
                 }
                 *delivered[tier].entry(tenant.clone()).or_default() += terms.delivered;
                 for (&reason, &rows) in terms.dropped.iter().chain(&terms.rejected).filter(|(_, rows)| **rows > 0) {
-                    if !allowed(reason) {
+                    if !allowed(world, reason) {
                         return Err(Failure::Ledger(format!("router {number}, tier {tier}: {rows} rows of {tenant} dropped: {reason}")));
                     }
                     *died[tier].entry(tenant.clone()).or_default() += rows;

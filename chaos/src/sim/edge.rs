@@ -1,29 +1,30 @@
 //! A simulated edge: [`ByHand`] on two simulated disks, requests polled by hand, and the product's conversation over the simulated network.
 
+mod config;
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use edge_gateway::batcher::Limits as BatchLimits;
 use edge_gateway::clock::Clock;
-use edge_gateway::config::{Config, Connections, Endpoint, Inbox, RawIdentity, Receive, Ship, Spool, WhenFull};
-use edge_gateway::identity::Identities;
-use edge_gateway::ingest::{Body, Refusal};
+use edge_gateway::config::Config;
+use edge_gateway::ingest::Body;
 use edge_gateway::link::Introduction;
 use edge_gateway::link::talk::{Do, Outcome, Talk};
 use edge_gateway::run::by_hand::ByHand;
 use edge_gateway::run::{Disk, Disks};
-use edge_gateway::shipper::{Backoff, Chunk, Jitter};
+use edge_gateway::shipper::{Backoff, Jitter};
 use federation_proto::control::RouterMessage;
-use federation_proto::identity::{Class, EdgeName, Seq, Signal, TenantId};
+use federation_proto::identity::{EdgeName, Seq, Signal, TenantId};
 use segment_log::mutation::{self, Mutation};
 use segment_log::store::Lies;
-use segment_log::{Hand, MemoryIndex, SimStore};
-use service::tls::TlsFiles;
+use segment_log::{MemoryIndex, SimStore};
 
+pub use self::config::RECENT;
+use self::config::config;
+use self::life::{Accepting, Life, Line};
 use super::clockwork::Clockwork;
 use super::event::{Down, EdgeTask, Event, Node, Up, Which};
 use super::faults::Plan;
@@ -34,48 +35,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// Entries of the backlog read at a time.
 const BACKLOG: usize = 16;
 
-/// Age at which a batch is dropped, where the world has such a policy.
-const MAX_AGE: Duration = Duration::from_secs(20);
 /// When the world began, in Unix seconds.
 const FIRST_DAY: u64 = 1_700_000_000;
-
-type Accept = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
-
-/// A request that the edge has in hand.
-struct Accepting {
-    sender: usize,
-    attempt: u64,
-    accept: Accept,
-}
-
-/// A batch whose stream is open.
-struct Outgoing {
-    wire: Bytes,
-    written: usize,
-}
-
-/// A connection to a router.
-struct Line {
-    conn: u64,
-    talk: Talk,
-    streams: BTreeMap<u64, Outgoing>,
-    /// Streams of which the router wants no more.
-    stopped: BTreeSet<u64>,
-    wake_at: Option<Duration>,
-}
-
-/// An edge that is up.
-struct Life {
-    edge: ByHand,
-    clock: Clock,
-    accepting: Vec<Accepting>,
-    line: Option<Line>,
-    backoff: Backoff,
-    endpoint: usize,
-    /// A round of the log is planned: inbox, spool.
-    round: [bool; 2],
-    encoding: bool,
-}
 
 /// See the module.
 pub struct Edge {
@@ -403,67 +364,6 @@ impl Edge {
     }
 }
 
-impl Life {
-    fn hand(&self, which: Which) -> &Hand {
-        match which {
-            Which::Inbox => &self.edge.inbox,
-            Which::Spool => &self.edge.spool,
-        }
-    }
-
-    fn wrote(&mut self, now: std::time::Instant, conn: u64, chunk: Chunk, outcome: Outcome) {
-        if let Some(line) = self.line.as_mut().filter(|line| line.conn == conn) {
-            line.talk.done(now, chunk, outcome, &mut self.edge.link().shipper.lock());
-        }
-    }
-
-    fn poll(&mut self) -> Vec<(usize, u64, bool)> {
-        let mut answers = Vec::new();
-        let mut context = Context::from_waker(Waker::noop());
-        self.accepting.retain_mut(|accepting| match accepting.accept.as_mut().poll(&mut context) {
-            Poll::Pending => true,
-            Poll::Ready(result) => {
-                answers.push((accepting.sender, accepting.attempt, result.is_ok()));
-                false
-            }
-        });
-        answers
-    }
-}
-
-impl Line {
-    fn write(
-        &mut self,
-        clockwork: &mut Clockwork,
-        net: &mut Network,
-        chunk: Chunk,
-        read: impl FnOnce(Seq) -> Result<(Vec<u8>, Bytes), segment_log::ReadError>,
-    ) -> Outcome {
-        if chunk.from == 0 {
-            match read(chunk.seq) {
-                Ok((header, payload)) => {
-                    let wire = Bytes::from([header.as_slice(), &payload].concat());
-                    self.streams.insert(chunk.attempt, Outgoing { wire, written: 0 });
-                }
-                Err(error) => return Outcome::Unreadable(error),
-            }
-        }
-        if self.stopped.contains(&chunk.attempt) {
-            self.streams.remove(&chunk.attempt);
-            return Outcome::Delivered;
-        }
-        let Some(outgoing) = self.streams.get_mut(&chunk.attempt) else { return Outcome::Delivered };
-        let end = (outgoing.written + chunk.len as usize).min(outgoing.wire.len());
-        let piece = outgoing.wire.slice(outgoing.written..end);
-        outgoing.written = end;
-        net.up(clockwork, self.conn, Up::Stream(chunk, piece));
-        if chunk.last {
-            self.streams.remove(&chunk.attempt);
-        }
-        Outcome::Written
-    }
-}
-
 /// The name of an edge.
 #[must_use]
 pub fn edge_name(number: usize) -> EdgeName {
@@ -473,60 +373,4 @@ pub fn edge_name(number: usize) -> EdgeName {
 
 fn said(message: &RouterMessage) -> String {
     format!("{:?}", message.kind).chars().take(300).collect()
-}
-
-fn config(name: &EdgeName, plan: &Plan, tenants: &[TenantId]) -> Config {
-    let class = |n: usize| [Class::High, Class::Medium, Class::Low][n % 3];
-    let classes = tenants.iter().enumerate().map(|(n, tenant)| (tenant.clone(), class(n))).collect();
-    #[expect(clippy::expect_used, reason = "nothing in it can be wrong")]
-    let identities = Identities::from_raw(&RawIdentity::default(), classes).expect("identities");
-    let long = Duration::from_secs(60);
-    let endpoint = |n: usize| Endpoint { address: format!("router-{n}:1"), server_name: String::new() };
-    Config {
-        name: name.clone(),
-        data_dir: "/nonexistent".into(),
-        labels: HashMap::new(),
-        receive: Receive {
-            listeners: Vec::new(),
-            max_request_bytes: 64 << 10,
-            memory_bytes: 16 << 20,
-            wait: long,
-            connections: Connections {
-                handshake: long,
-                idle: long,
-                body: long,
-                answer: long,
-                keep_alive: long,
-                max_age: long,
-                grace: long,
-                memory_bytes: 1 << 20,
-            },
-        },
-        identities,
-        batch: BatchLimits { rows: plan.batch_rows, raw_bytes: 16 << 10, age: plan.batch_age, open_bytes: 64 << 10 },
-        workers: 1,
-        inbox: Inbox { budget_bytes: plan.budget_bytes[0], segment_bytes: plan.segment_bytes, commit_wait: Duration::ZERO, recent: 256 },
-        spool: Spool {
-            budget_bytes: plan.budget_bytes[1],
-            segment_bytes: plan.segment_bytes,
-            rejected_bytes: 0,
-            when_full: if plan.policy { WhenFull::DropOldest } else { WhenFull::Refuse },
-            max_age: plan.policy.then_some(MAX_AGE),
-            tenant_bytes: None,
-        },
-        ship: Ship {
-            transport: None,
-            quic_retry: Duration::from_secs(60),
-            return_after: Duration::from_secs(30),
-            endpoints: (0..plan.routers).map(endpoint).collect(),
-            link_cap: None,
-            tls: TlsFiles { ca: "/nonexistent".into(), cert: "/nonexistent".into(), key: "/nonexistent".into() },
-            in_flight: 16,
-            backoff_min: Duration::from_millis(20),
-            backoff_max: Duration::from_millis(500),
-        },
-        admin: ([127, 0, 0, 1], 0).into(),
-        drain: long,
-        log_json: false,
-    }
 }

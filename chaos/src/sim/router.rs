@@ -1,27 +1,26 @@
 //! A simulated router: the product's intake, session, admission, dedup, journal and consumers, on a simulated disk and network.
 
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use central_router::admission::{Admission, Ceiling};
 use central_router::edges::{self, AllowList, Edges};
-use central_router::intake::{Heard, Incoming, Intake, Payload, Timeouts};
+use central_router::intake::{Intake, Timeouts};
 use central_router::journal::{Journal, JournalOptions};
 use central_router::quarantine::Quarantine;
-use central_router::session::{Desk, Limits, Session, Violation};
-use edge_gateway::shipper::Chunk;
+use central_router::session::{Limits, Session};
 use federation_proto::codec::ENCODING;
-use federation_proto::control::EdgeMessage;
-use federation_proto::header::BatchHeader;
 use federation_proto::identity::TenantId;
 use parking_lot::Mutex;
 use segment_log::mutation::{self, Mutation};
 use segment_log::store::Lies;
-use segment_log::{AppendError, Hand, MemoryIndex, SimStore};
+use segment_log::{MemoryIndex, SimStore};
 
+use self::life::{Answers, Life, Line};
 use super::clockwork::Clockwork;
 use super::edge::edge_name;
 use super::event::{Down, Event, Node, RouterTask, Up};
@@ -36,38 +35,6 @@ const CHECKPOINT: u64 = 6;
 /// How long an edge has to leave.
 const GRACE: Duration = Duration::from_millis(400);
 const TIMEOUTS: Timeouts = Timeouts { hello: Duration::from_secs(5), header: Duration::from_secs(5), payload: Duration::from_secs(8) };
-
-/// What the journal answered, for which connection.
-type Answers = Arc<Mutex<Vec<(u64, BatchHeader, Result<(), AppendError>)>>>;
-
-/// One edge's connection.
-struct Line {
-    edge: usize,
-    intake: Intake,
-    streams: BTreeMap<u64, Stream>,
-    /// Streams that were answered: what still comes is ignored.
-    done: BTreeSet<u64>,
-}
-
-struct Stream {
-    incoming: Incoming,
-    header: Option<BatchHeader>,
-}
-
-/// A router that is up.
-struct Life {
-    journal: Journal,
-    hand: Hand,
-    admission: Admission,
-    allowed: AllowList,
-    lines: BTreeMap<u64, Line>,
-    answers: Answers,
-    readers: Vec<Reader>,
-    quarantine: Quarantine,
-    round: bool,
-    looks: u64,
-    leaving: bool,
-}
 
 /// See the module.
 pub struct Router {
@@ -325,134 +292,4 @@ impl Router {
 fn all(edges: usize, tenants: &[TenantId]) -> Edges {
     let edge = || edges::Edge { tenants: tenants.iter().cloned().collect() };
     Edges { edges: (0..edges).map(|number| (edge_name(number), edge())).collect() }
-}
-
-impl Life {
-    fn with<R>(&mut self, conn: u64, decide: impl FnOnce(&mut Line, &mut Desk<'_>) -> R) -> Option<R> {
-        let line = self.lines.get_mut(&conn)?;
-        let mut book = self.journal.book();
-        let mut desk = Desk { allowed: &self.allowed, admission: &self.admission, book: &mut book };
-        Some(decide(line, &mut desk))
-    }
-
-    fn said(
-        &mut self,
-        now: std::time::Instant,
-        net: &mut Network,
-        clockwork: &mut Clockwork,
-        conn: u64,
-        message: EdgeMessage,
-    ) -> Result<(), Violation> {
-        let heard = self.with(conn, |line, desk| line.intake.hear(now, message, desk)).transpose()?;
-        if heard == Some(Heard::Hello) {
-            // A newer connection takes over.
-            let spools: Vec<_> = self.lines.get(&conn).map_or(Vec::new(), |line| line.intake.session().spools().to_vec());
-            let shares = |line: &Line| line.intake.session().spools().iter().any(|spool| spools.contains(spool));
-            let older: Vec<u64> = self.lines.iter().filter(|(id, line)| **id != conn && shares(line)).map(|(id, _)| *id).collect();
-            for id in older {
-                self.close(id);
-                net.down(clockwork, id, Down::Closed);
-            }
-        }
-        Ok(())
-    }
-
-    fn stream(
-        &mut self,
-        now: std::time::Instant,
-        net: &mut Network,
-        clockwork: &mut Clockwork,
-        conn: u64,
-        chunk: Chunk,
-        mut bytes: Bytes,
-    ) -> Result<(), Violation> {
-        if chunk.last {
-            net.down(clockwork, conn, Down::Delivered(chunk));
-        }
-        let header = {
-            let Some(line) = self.lines.get_mut(&conn) else { return Ok(()) };
-            if line.done.contains(&chunk.attempt) {
-                return Ok(());
-            }
-            let new = || Stream { incoming: Incoming::new(now, TIMEOUTS), header: None };
-            let stream = line.streams.entry(chunk.attempt).or_insert_with(new);
-            let header = stream.incoming.push(now, &mut bytes)?;
-            if let Some(header) = &header {
-                stream.header = Some(header.clone());
-            }
-            header
-        };
-        if let Some(header) = header {
-            let wanted = self.with(conn, |line, desk| line.intake.header(now, &header, desk)).transpose()?;
-            let Some(line) = self.lines.get_mut(&conn) else { return Ok(()) };
-            if wanted != Some(true) {
-                line.streams.remove(&chunk.attempt);
-                line.done.insert(chunk.attempt);
-                net.down(clockwork, conn, Down::Stop(chunk.attempt));
-                return Ok(());
-            }
-            if let Some(stream) = line.streams.get_mut(&chunk.attempt) {
-                stream.incoming.push(now, &mut bytes)?;
-            }
-        }
-        if !chunk.last {
-            return Ok(());
-        }
-        let Some(stream) = self.lines.get_mut(&conn).and_then(|line| line.streams.remove(&chunk.attempt)) else { return Ok(()) };
-        let payload = stream.incoming.end()?;
-        self.payload(conn, chunk.attempt, stream.header, payload)
-    }
-
-    fn payload(&mut self, conn: u64, attempt: u64, header: Option<BatchHeader>, payload: Payload) -> Result<(), Violation> {
-        let Some(header) = header else { return Ok(()) };
-        let wanted = self.with(conn, |line, desk| {
-            line.done.insert(attempt);
-            line.intake.payload(&header, payload, desk)
-        });
-        if let Some(payload) = wanted.transpose()?.flatten() {
-            let (answers, said) = (Arc::clone(&self.answers), header.clone());
-            self.journal.append(header, payload, move |result| answers.lock().push((conn, said, result)));
-        }
-        Ok(())
-    }
-
-    fn given_up(&mut self, conn: u64, attempt: u64) -> Result<(), Violation> {
-        let stream = self.lines.get_mut(&conn).and_then(|line| line.streams.remove(&attempt));
-        self.payload(conn, attempt, stream.and_then(|stream| stream.header), Payload::GivenUp)
-    }
-
-    fn close(&mut self, conn: u64) {
-        self.with(conn, |line, desk| line.intake.close(desk));
-        self.lines.remove(&conn);
-    }
-
-    /// What the journal answered goes to the sessions, and what these say to the edges.
-    fn answer(&mut self, clockwork: &mut Clockwork, net: &mut Network) {
-        let answers = std::mem::take(&mut *self.answers.lock());
-        for (conn, header, result) in answers {
-            if let Some(line) = self.lines.get_mut(&conn) {
-                let _ = line.intake.journalled(&header, &result, &self.admission);
-            }
-        }
-        for (conn, line) in &mut self.lines {
-            if line.intake.has_word()
-                && let Some(messages) = line.intake.take()
-            {
-                net.down(clockwork, *conn, Down::Say(messages));
-            }
-        }
-    }
-
-    fn look(&mut self, clockwork: &mut Clockwork, net: &mut Network) {
-        self.looks += 1;
-        self.allowed.refresh();
-        let struck: Vec<u64> = self.lines.iter().filter(|(_, line)| !self.allowed.has(&edge_name(line.edge))).map(|(id, _)| *id).collect();
-        for conn in struck {
-            self.close(conn);
-            net.down(clockwork, conn, Down::Closed);
-        }
-        if self.looks.is_multiple_of(CHECKPOINT) {
-            let _ = self.journal.checkpoint();
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Senders: what they sent, what they were told, and what they send again. Their log is the one that the whole run is judged by.
 //!
 //! A sender has one request on its way. Without an OK in time it sends the same bytes again, as an SDK does, until it hears OK; now and then
-//! one gives a request up, which may then be in the tiers once, or not at all.
+//! one gives a request up, which may then be in the tiers once, or not at all. So it does when others have sent so much since that the edge may
+//! have forgotten the request: what comes again after that is taken for new, as the edge's configuration says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clockwork::Clockwork;
+use super::edge::RECENT;
 use super::event::Event;
 
 /// A sender sends again after this.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// A request is given up one time in so many that it was not answered.
 const GIVE_UP: u64 = 60;
+/// So many different requests to its edge after its own, a sender comes again no more.
+const LATE: u64 = RECENT * 3 / 4;
 /// The first id of the second sender.
 const IDS: u64 = 1 << 32;
 
@@ -52,6 +56,8 @@ struct Open {
     body: Bytes,
     attempt: u64,
     sent: Duration,
+    /// How many different requests its edge had been sent before.
+    before: u64,
 }
 
 impl Sender {
@@ -62,15 +68,15 @@ impl Sender {
         Self { number, edge, tenant, pace, next_id, open: None, attempts: 0, stopped: false, log: BTreeMap::new() }
     }
 
-    /// Its turn: something new, or the same again.
-    pub fn turn(&mut self, clockwork: &mut Clockwork, most_rows: u32, delay: Duration) {
+    /// Its turn: something new, or the same again. `requests`: different ones to its edge.
+    pub fn turn(&mut self, clockwork: &mut Clockwork, requests: &mut u64, most_rows: u32, delay: Duration) {
         let now = clockwork.now();
         let due = match &self.open {
             Some(open) => now >= open.sent + PATIENCE,
             None => !self.stopped,
         };
         if due {
-            self.send(clockwork, most_rows, delay);
+            self.send(clockwork, requests, most_rows, delay);
         }
         if !self.is_done() {
             let wait = clockwork.between(self.pace / 2, self.pace * 3 / 2);
@@ -78,7 +84,10 @@ impl Sender {
         }
     }
 
-    fn send(&mut self, clockwork: &mut Clockwork, most_rows: u32, delay: Duration) {
+    fn send(&mut self, clockwork: &mut Clockwork, requests: &mut u64, most_rows: u32, delay: Duration) {
+        if self.open.take_if(|open| *requests - open.before >= LATE).is_some() && self.stopped {
+            return;
+        }
         if !self.stopped && self.open.is_some() && clockwork.one_in(GIVE_UP) {
             self.open = None;
         }
@@ -89,7 +98,8 @@ impl Sender {
             let first = self.next_id;
             self.next_id += u64::from(rows);
             self.log.insert(first, (rows, Told::Nothing));
-            self.open = Some(Open { first, rows, body: body(first, rows), attempt, sent: now });
+            self.open = Some(Open { first, rows, body: body(first, rows), attempt, sent: now, before: *requests });
+            *requests += 1;
         }
         let Some(open) = &mut self.open else { return };
         (open.attempt, open.sent) = (attempt, now);
