@@ -12,6 +12,7 @@
 mod collector;
 mod command;
 mod damage;
+mod detour;
 mod disk;
 mod net;
 mod plant;
@@ -113,9 +114,13 @@ fn chosen(args: &Args) -> Result<Vec<Scenario>, service::config::ConfigError> {
 fn outside(args: &Args, scenarios: &[Scenario], seed: u64, dir: &Path) -> io::Result<ExitCode> {
     sandbox::check()?;
     eprintln!("lab: seed {seed}; files go to {}", dir.display());
+    // The longest first, so that none is left over at the end.
+    let mut order: Vec<usize> = (0..scenarios.len()).collect();
+    order.sort_by_key(|&nth| std::cmp::Reverse(scenarios[nth].load.seconds));
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
-        while let Some((nth, scenario)) = take(&next, scenarios) {
+        while let Some(&nth) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let scenario = &scenarios[nth];
             // A path stays one; a name of the library finds itself.
             let name = if args.scenario == "all" { &scenario.name } else { &args.scenario };
             let place = dir.join(&scenario.name);
@@ -142,11 +147,6 @@ fn outside(args: &Args, scenarios: &[Scenario], seed: u64, dir: &Path) -> io::Re
         drop(std::fs::remove_dir_all(dir));
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn take<'a>(next: &AtomicUsize, scenarios: &'a [Scenario]) -> Option<(usize, &'a Scenario)> {
-    let nth = next.fetch_add(1, Ordering::Relaxed);
-    scenarios.get(nth).map(|scenario| (nth, scenario))
 }
 
 /// In the sandbox: one scenario, and its outcome as JSON.

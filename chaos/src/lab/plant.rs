@@ -10,6 +10,7 @@ use central_router::edges::Edges;
 use central_router::pki::{self, IssueOptions};
 use federation_proto::identity::{EdgeName, TenantId};
 use serde_json::Value;
+use service::admin::client::Client;
 use tokio::time::{Instant, sleep};
 
 use super::collector::PORT as COLLECTOR_PORT;
@@ -39,6 +40,8 @@ const POLL: Duration = Duration::from_millis(50);
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// Prompt, so that recovery is measured and not the wait for a batch to fill; small segments, so that faults also fall into their change.
 const EDGE: &str = "spool: {budget: 1GiB, segment: 4MiB}\n";
+/// Home again within the scenario, not half a minute or a minute later.
+const SHIP: &str = "ship:\n  return_after: 5s\n  quic_retry: 5s\n";
 const ROUTER: &str = "journal: {budget: 1GiB, segment: 4MiB}\n";
 const TIER: &str = "flush_interval: 500ms";
 
@@ -51,6 +54,8 @@ pub(super) struct Plant {
     /// Edges with their senders' addresses.
     pub(super) edges: BTreeMap<Site, EdgeSpec>,
     peaks: BTreeMap<&'static str, u64>,
+    /// Rows that edges sent whole to two routers: of processes that have ended, and of those that run.
+    sent_twice: BTreeMap<Site, (u64, u64)>,
 }
 
 impl Plant {
@@ -62,6 +67,10 @@ impl Plant {
         }
         let specs: Vec<EdgeSpec> = edges.values().cloned().collect();
         make_certificates(layout, &specs)?;
+        // Before an edge starts that would find half of it.
+        if scenario.topology.certificate_days != pki::LEAF_DAYS {
+            edges.iter().try_for_each(|(&site, spec)| issue(layout, site, spec, scenario.topology.certificate_days))?;
+        }
         for (&site, size) in &scenario.topology.disks {
             disks.insert(site, SmallDisk::mount(&layout.data(site.as_str()), size.as_u64())?);
         }
@@ -76,11 +85,8 @@ impl Plant {
             };
             parts.insert(site, Part::start(layout, &launch, (role, site.as_str()), site.control(ADMIN), &yaml)?);
         }
-        let mut plant = Self { layout: layout.clone(), parts, agent: None, disks, edges, peaks: BTreeMap::new() };
-        if scenario.topology.certificate_days != pki::LEAF_DAYS {
-            let sites: Vec<Site> = plant.edges.keys().copied().collect();
-            sites.into_iter().try_for_each(|site| plant.issue(site, scenario.topology.certificate_days))?;
-        }
+        let mut plant =
+            Self { layout: layout.clone(), parts, agent: None, disks, edges, peaks: BTreeMap::new(), sent_twice: BTreeMap::new() };
         plant.until_ready().await?;
         if scenario.topology.agent {
             plant.start_agent(launch)?;
@@ -117,7 +123,7 @@ impl Plant {
 
     /// `kill -9`; it stays down until [`Plant::start_again`].
     pub(super) async fn kill(&mut self, site: Site) -> io::Result<()> {
-        self.look_at_memory();
+        self.last_look(site).await;
         match self.part(site)?.take() {
             Some(process) => process.kill_9().await,
             None => Ok(()),
@@ -131,8 +137,31 @@ impl Plant {
 
     /// SIGTERM, and the wait for its end.
     pub(super) async fn stop(&mut self, site: Site) -> io::Result<()> {
-        self.look_at_memory();
+        self.last_look(site).await;
         self.part(site)?.stop(STOP_DEADLINE).await
+    }
+
+    /// Before the process ends that knows.
+    async fn last_look(&mut self, site: Site) {
+        self.look_at_memory();
+        self.look_at_doubles().await;
+        if let Some((ended, running)) = self.sent_twice.get_mut(&site) {
+            *ended += std::mem::take(running);
+        }
+    }
+
+    async fn look_at_doubles(&mut self) {
+        for site in self.edges.keys().copied().collect::<Vec<_>>() {
+            let Some(status) = self.status(site).await else { continue };
+            let rows = status.pointer("/link/possibly_doubled_rows").and_then(Value::as_u64).unwrap_or_default();
+            self.sent_twice.entry(site).or_default().1 = rows;
+        }
+    }
+
+    /// Rows that edges counted as sent whole to one router and then, for want of a verdict, to another: as many may lie at both.
+    pub(super) async fn sent_twice(&mut self) -> u64 {
+        self.look_at_doubles().await;
+        self.sent_twice.values().map(|(ended, running)| ended + running).sum()
     }
 
     /// A host's small disk.
@@ -153,9 +182,7 @@ impl Plant {
     /// What `pki issue --force` does: a new certificate, and the edge is on the list of all routers.
     pub(super) fn issue(&self, site: Site, days: u32) -> io::Result<()> {
         let spec = self.edges.get(&site).ok_or_else(|| io::Error::other(format!("{site} has no edge")))?;
-        let tenants = spec.tenants.iter().map(|(tenant, _)| TenantId::new(tenant)).collect::<Result<_, _>>().map_err(io::Error::other)?;
-        let options = IssueOptions { edge: edge_name(site)?, tenants, days, force: true };
-        pki::issue(&self.layout.pki(), &options).map(drop).map_err(io::Error::other)
+        issue(&self.layout, site, spec, days)
     }
 
     /// Takes an edge off the list.
@@ -191,6 +218,11 @@ impl Plant {
         Admin.ledger(self.parts.get(&site)?.admin).await.ok()
     }
 
+    /// What a part that answers says of itself.
+    pub(super) async fn status(&self, site: Site) -> Option<Value> {
+        Client::new(self.parts.get(&site)?.admin).json("/status").await.ok()
+    }
+
     /// Waits until no edge and no tier has a row queued, or the time is over; the ledgers as they are then.
     pub(super) async fn drained(&mut self, within: Duration) -> io::Result<BTreeMap<Site, Value>> {
         let deadline = Instant::now() + within;
@@ -221,6 +253,12 @@ impl Plant {
     }
 }
 
+fn issue(layout: &Layout, site: Site, spec: &EdgeSpec, days: u32) -> io::Result<()> {
+    let tenants = spec.tenants.iter().map(|(tenant, _)| TenantId::new(tenant)).collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let options = IssueOptions { edge: edge_name(site)?, tenants, days, force: true };
+    pki::issue(&layout.pki(), &options).map(drop).map_err(io::Error::other)
+}
+
 fn edge_name(site: Site) -> io::Result<EdgeName> {
     EdgeName::new(site.as_str()).map_err(io::Error::other)
 }
@@ -232,7 +270,7 @@ fn edge_spec(site: Site) -> EdgeSpec {
 }
 
 fn edge_yaml(layout: &Layout, scenario: &Scenario, spec: &EdgeSpec, routers: &[SocketAddr]) -> String {
-    let yaml = layout::edge_yaml_to(layout, spec, routers).replace("batch: {age: 2s}", "batch: {age: 500ms}");
+    let yaml = layout::edge_yaml_to(layout, spec, routers).replace("batch: {age: 2s}", "batch: {age: 500ms}").replace("ship:\n", SHIP);
     yaml + &with_default(&scenario.topology.edge, "spool:", EDGE)
 }
 

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use federation_proto::identity::{Signal, TenantId};
 use serde_json::Value;
+use service::config::Span;
 use service::shutdown::Shutdown;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::collector::Collector;
 use super::damage;
+use super::detour::{self, Detour, Detoured, Sender};
 use super::net::{Break, Network};
 use super::plant::{Plant, TENANTS, tier};
-use super::report::{After, Measured, Outcome};
+use super::report::{Measured, Outcome, Recovered};
 use super::scenario::{Event, Fault, Moment, Mood, Scenario, Weather, What, timeline};
 use super::site::Site;
 use crate::load::tally::Tally;
@@ -44,9 +46,9 @@ struct Lab<'a> {
     network: Network,
     plant: Plant,
     collector: Option<Collector>,
-    senders: JoinSet<io::Result<Ended>>,
-    tallies: Vec<Arc<Tally>>,
-    ack_logs: Vec<(TenantId, PathBuf)>,
+    load: JoinSet<io::Result<Ended>>,
+    senders: Vec<Sender>,
+    detours: Vec<Detour>,
 }
 
 /// Runs it to its end.
@@ -61,17 +63,18 @@ pub(super) async fn run(scenario: &Scenario, seed: u64, dir: &Path, progress: &P
     let network = Network::build(&sites, scenario.topology.rate.as_u64() * 8, &scenario.relays(), &launch).await?;
     let collector = if scenario.has_second_tier() { Some(Collector::start()?) } else { None };
     let plant = Plant::start(&layout, scenario, &launch).await?;
-    let (senders, tallies, ack_logs) = (JoinSet::new(), Vec::new(), Vec::new());
-    let mut lab = Lab { scenario, layout, network, plant, collector, senders, tallies, ack_logs };
+    let (load, senders, detours) = (JoinSet::new(), Vec::new(), Vec::new());
+    let mut lab = Lab { scenario, layout, network, plant, collector, load, senders, detours };
     lab.send(seed)?;
     lab.until_all_send().await?;
-    let after = lab.faults(progress).await?;
-    while let Some(ended) = lab.senders.join_next().await {
+    lab.faults(progress).await?;
+    let recovered = lab.recovered().await?;
+    while let Some(ended) = lab.load.join_next().await {
         ended.map_err(io::Error::other)??;
     }
     progress.say(&format!("{}: senders are done; waiting until edges and tiers are empty", scenario.name));
     let mut measured = lab.finish().await?;
-    (measured.after, measured.took) = (after, began.elapsed());
+    (measured.recovered, measured.took) = (recovered, began.elapsed());
     Ok(measured.judge(scenario))
 }
 
@@ -84,7 +87,7 @@ impl Lab<'_> {
             for (tenant, token) in spec.tenants.iter().take(load.tenants) {
                 nth += 1;
                 let ack_log = self.layout.acknowledged().join(format!("{site}-{tenant}.log"));
-                self.ack_logs.push((TenantId::new(tenant).map_err(io::Error::other)?, ack_log.clone()));
+                let known = TenantId::new(tenant).map_err(io::Error::other)?;
                 let shape = Shape {
                     protocol: Protocol::Grpc,
                     signal: load.signal.into(),
@@ -99,13 +102,13 @@ impl Lab<'_> {
                     shape,
                     most: Duration::from_secs(load.seconds),
                     rows: None,
-                    ack_log: Some(ack_log),
+                    ack_log: Some(ack_log.clone()),
                     retry: true,
                     stop: Shutdown::new(),
                 };
                 let tally = Arc::new(Tally::default());
-                self.tallies.push(Arc::clone(&tally));
-                self.senders.spawn(load::run(plan, tally, None));
+                self.senders.push(Sender { site: *site, tenant: known, ack_log, tally: Arc::clone(&tally) });
+                self.load.spawn(load::run(plan, tally, None));
             }
         }
         Ok(())
@@ -114,7 +117,7 @@ impl Lab<'_> {
     /// A sender that finds nobody at its very first connect gives up: nothing breaks before each was told its first OK.
     async fn until_all_send(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + FIRST_OK_DEADLINE;
-        while self.tallies.iter().any(|tally| tally.acknowledged_rows() == 0) {
+        while self.senders.iter().any(|sender| sender.tally.acknowledged_rows() == 0) {
             self.plant.still_running()?;
             if Instant::now() > deadline {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, format!("an edge acknowledged nothing for {FIRST_OK_DEADLINE:?}")));
@@ -124,21 +127,50 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// Breaks and mends as the scenario says; then how long it took until data moved, and until what had waited was gone.
-    async fn faults(&mut self, progress: &Progress) -> io::Result<After> {
+    /// Breaks and mends as the scenario says.
+    async fn faults(&mut self, progress: &Progress) -> io::Result<()> {
         let began = Instant::now();
         for event in timeline(&self.scenario.faults) {
-            sleep_until(began + event.at).await;
+            self.look_until(began + event.at).await;
             let fault = self.scenario.faults[event.fault];
             if fault.times == 1 || event.moment == Moment::Begins {
                 let moment = if event.moment == Moment::Begins { "begins" } else { "ends" };
                 progress.say(&format!("{}: {moment}: {:?}", self.scenario.name, fault.what));
             }
+            self.end_detour(fault, event)?;
             self.turn(fault, event).await?;
+            if fault.around && event.moment == Moment::Begins {
+                self.detours.push(Detour::begin(event.fault, fault, self.scenario, &self.senders));
+            }
             self.plant.still_running()?;
             self.plant.look_at_memory();
         }
-        self.recovered().await
+        Ok(())
+    }
+
+    /// Waits, and looks at edges that go round a fault.
+    async fn look_until(&mut self, at: Instant) {
+        while !self.detours.is_empty() && Instant::now() + POLL < at {
+            for detour in &mut self.detours {
+                detour.look(&self.plant, &self.senders).await;
+            }
+            sleep(POLL).await;
+        }
+        sleep_until(at).await;
+    }
+
+    fn end_detour(&mut self, fault: Fault, event: Event) -> io::Result<()> {
+        if !fault.around || event.moment == Moment::Begins {
+            return Ok(());
+        }
+        let folder = self.layout.dir.join("meanwhile").join(event.fault.to_string());
+        let tiers = self.tiers();
+        let ours = self.detours.iter_mut().filter(|detour| detour.fault == event.fault);
+        ours.into_iter().try_for_each(|detour| detour.end(&tiers, &folder))
+    }
+
+    fn tiers(&self) -> Vec<PathBuf> {
+        self.scenario.sites().into_iter().filter(|site| site.is_router()).map(|site| tier(&self.layout, site)).collect()
     }
 
     async fn turn(&mut self, fault: Fault, event: Event) -> io::Result<()> {
@@ -180,17 +212,23 @@ impl Lab<'_> {
         self.collector.as_mut().map_or(Ok(()), |collector| collector.set(mood))
     }
 
-    /// Waits until every edge has had an ack since now, and one of a batch that came since now, and until its queue was down to what
-    /// comes and goes.
-    async fn recovered(&mut self) -> io::Result<After> {
+    /// Waits until every edge has had an ack since now, and one of a batch that came since now, until its queue was down to what comes and
+    /// goes, and, where there was a way round, until it is back.
+    async fn recovered(&mut self) -> io::Result<Recovered> {
         let began = Instant::now();
         let sites: Vec<Site> = self.plant.edges.keys().copied().collect();
-        let (mut before, mut moved, mut empty) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut before, mut moved, mut empty, mut home) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (mut ends, mut fresh) = (BTreeMap::new(), BTreeMap::new());
-        let fresh_sites = if self.scenario.expect.fresh.is_some() { sites.len() } else { 0 };
-        while began.elapsed() < RECOVERY_DEADLINE && (empty.len() < sites.len() || fresh.len() < fresh_sites) {
+        let wanted = |expected: Option<Span>| if expected.is_some() { sites.len() } else { 0 };
+        let (home_sites, fresh_sites) = (wanted(self.scenario.expect.home), wanted(self.scenario.expect.fresh));
+        while began.elapsed() < RECOVERY_DEADLINE && (empty.len() < sites.len() || home.len() < home_sites || fresh.len() < fresh_sites) {
             for &site in &sites {
                 let Some(ledger) = self.plant.ledger(site).await else { continue };
+                if detour::is_home(&ledger) {
+                    home.entry(site).or_insert_with(|| began.elapsed());
+                } else {
+                    home.remove(&site);
+                }
                 let shipped = ledger::sum(&ledger, "shipped");
                 // An edge that has nothing left to send has nothing to recover from.
                 if shipped > *before.entry(site).or_insert(shipped) || batches(&ledger) == 0 {
@@ -208,17 +246,20 @@ impl Lab<'_> {
             sleep(POLL).await;
         }
         let last = |times: &BTreeMap<Site, Duration>| if times.len() == sites.len() { times.values().max().copied() } else { None };
-        Ok(After { recovery: last(&moved), fresh: last(&fresh), drained: last(&empty) })
+        let home = last(&home).filter(|_| home_sites > 0);
+        Ok(Recovered { moved: last(&moved), fresh: last(&fresh), drained: last(&empty), home })
     }
 
     async fn finish(mut self) -> io::Result<Measured> {
         let ledgers = self.plant.drained(DRAIN_DEADLINE).await?;
         let edges: Vec<Site> = self.plant.edges.keys().copied().collect();
         let wire_bytes = self.network.carried(&edges)?;
+        let sent_twice = self.plant.sent_twice().await;
         self.plant.end().await?;
-        let tiers: Vec<PathBuf> =
-            self.scenario.sites().into_iter().filter(|site| site.is_router()).map(|site| tier(&self.layout, site)).collect();
-        let signals = verify::verify_all(&tiers, &self.ack_logs)?;
+        let ack_logs: Vec<_> = self.senders.iter().map(|sender| (sender.tenant.clone(), sender.ack_log.clone())).collect();
+        let signals = verify::verify_all(&self.tiers(), &ack_logs)?;
+        let detours = self.detours.iter().map(|detour| detour.judge(&self.senders, &self.layout.dir.join("meanwhile")));
+        let detours: Vec<Detoured> = detours.collect::<io::Result<_>>()?;
         let missing = self.collector.as_ref().map(|collector| self.missing_at(collector)).transpose()?;
         let unbalanced = ledgers.iter().filter(|(_, ledger)| !ledger::balances(ledger) && !ledger::accounts(ledger).is_empty());
         Ok(Measured {
@@ -227,8 +268,10 @@ impl Lab<'_> {
             missing_at_collector: missing,
             queued: ledgers.values().map(ledger::queued).sum(),
             unbalanced: unbalanced.map(|(site, _)| site.to_string()).collect(),
-            sent: self.tallies.iter().map(|tally| tally.sent_rows()).sum(),
-            after: After::default(),
+            sent: self.senders.iter().map(|sender| sender.tally.sent_rows()).sum(),
+            sent_twice,
+            detours,
+            recovered: Recovered::default(),
             peaks: self.plant.peaks().iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect(),
             wire_bytes,
             took: Duration::ZERO,
@@ -239,8 +282,8 @@ impl Lab<'_> {
     /// Acknowledged spans and log records that the second tier's endpoint never said OK to.
     fn missing_at(&self, collector: &Collector) -> io::Result<u64> {
         let (ids, mut missing) = (collector.ids(), 0);
-        for (_, log) in &self.ack_logs {
-            ack_log::read(log, |signal, id| {
+        for sender in &self.senders {
+            ack_log::read(&sender.ack_log, |signal, id| {
                 let RecordId::Span(id) = id else { return };
                 missing += u64::from(signal != Signal::Metrics && !ids.contains(&id));
             })?;

@@ -15,9 +15,12 @@
 //! load: {rate: 1000, seconds: 60, tenants: 1, signal: mixed}    # of each edge; rows a second in all, same for each tenant
 //! faults:                            # each says when, for how long if it is undone, and one thing
 //!   - {at: 10s, for: 1m, cut: west}
+//!   - {at: 80s, for: 9s, around: true, kill: r1}    # edges must go round it while it lasts
 //! quick: 0.25                        # with --quick all times are so much shorter; left out: not in the quick half
-//! expect: {recovery: 5s, rss: 200MiB}   # lost 0 and doubled 0 need not be said
-//! ```
+//! expect: {recovery: 5s, rss: 160MiB}   # these two, and detour, home and meanwhile_percent where something is gone round; lost 0 and
+//! ```                                   # doubled 0 need not be said
+//!
+//! At most as many rows may lie at both routers as the edges counted themselves, of batches that they sent whole to both.
 //!
 //! Bounds: [`MAX_SECONDS`] of load, [`MAX_FAULTS`] faults.
 
@@ -98,6 +101,8 @@ pub struct Fault {
     pub times: u32,
     /// From one time to the next.
     pub every: Duration,
+    /// Edges must go round it while it lasts: to the other router, or over TCP.
+    pub around: bool,
     /// What breaks.
     pub what: What,
 }

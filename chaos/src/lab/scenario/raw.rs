@@ -22,7 +22,6 @@ pub struct Raw {
     faults: Vec<RawFault>,
     #[serde(default)]
     quick: Option<f64>,
-    #[serde(default)]
     expect: Expect,
 }
 
@@ -114,36 +113,41 @@ impl From<Sent> for SignalChoice {
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Acknowledged rows that may be missing when the edges' ledgers count as many as dropped: only where a disk was damaged.
+    #[serde(default)]
     pub lost_if_counted: bool,
-    /// Rows that may lie at both routers, each once.
-    pub possibly_doubled: u64,
     /// From the end of the last fault until every edge was told of a batch that it is on a router's journal.
     pub recovery: Span,
     /// From the end of the last fault until every edge was told so of a batch that was made since then; not waited for unless it is said.
+    #[serde(default)]
     pub fresh: Option<Span>,
     /// From the end of the last fault until nothing that waited during it is on an edge's disk.
+    #[serde(default = "a_minute")]
     pub drained: Span,
+    /// From the beginning of a fault that edges go round until each was told of a batch that it is on a journal, by the other way.
+    #[serde(default)]
+    pub detour: Option<Span>,
+    /// Of the rows that senders were told OK for in the first half of such a fault: the share that is in a tier before it ends.
+    #[serde(default)]
+    pub meanwhile_percent: Option<f64>,
+    /// From the end of the last fault until every edge is at the router that it prefers again, over QUIC.
+    #[serde(default)]
+    pub home: Option<Span>,
     /// Peak of resident memory of each process.
     pub rss: ByteSize,
     /// Share of the load's rows that must have been acknowledged to the senders, in percent.
+    #[serde(default = "half")]
     pub acknowledged_percent: f64,
 }
 
-impl Default for Expect {
-    fn default() -> Self {
-        Self {
-            lost_if_counted: false,
-            possibly_doubled: 0,
-            recovery: Span::from_secs(5),
-            fresh: None,
-            drained: Span::from_secs(60),
-            rss: ByteSize::mib(400),
-            acknowledged_percent: 50.0,
-        }
-    }
+fn a_minute() -> Span {
+    Span::from_secs(60)
+}
+
+fn half() -> f64 {
+    50.0
 }
 
 /// How the OTLP endpoint behind the second tier behaves.
@@ -180,6 +184,8 @@ struct RawFault {
     times: Option<u32>,
     #[serde(default)]
     every: Option<Span>,
+    #[serde(default)]
+    around: bool,
     #[serde(default)]
     cut: Option<Site>,
     #[serde(default)]
@@ -256,6 +262,10 @@ impl Raw {
         }
         let checked = faults.into_iter().enumerate().map(|(nth, fault)| fault.check(&format!("faults[{nth}]"), &topology));
         let faults = checked.collect::<Result<Vec<_>, _>>()?;
+        let said = [expect.detour.is_some(), expect.meanwhile_percent.is_some(), expect.home.is_some()];
+        if said != [faults.iter().any(|fault| fault.around); 3] {
+            return Err(Invalid::new("expect", "expected detour, meanwhile_percent and home exactly where a fault is `around`"));
+        }
         let scenario = Scenario { name: name.to_owned(), about, topology, load, faults, quick, expect };
         let last = super::timeline(&scenario.faults).last().map_or(Duration::ZERO, |event| event.at);
         if last >= Duration::from_secs(load.seconds) {
@@ -318,7 +328,14 @@ impl RawFault {
         if times > 1 && every <= lasts.unwrap_or_default() {
             return Err(Invalid::new(format!("{key}.every"), "expected more than `for`"));
         }
-        Ok(Fault { at: self.at.as_duration(), lasts, times: times.max(1), every, what })
+        let can_go_round = topology.routers == 2 && what.site().is_some_and(Site::is_router) || matches!(what, What::BlockUdp(_));
+        if self.around && !(can_go_round && lasts.is_some() && times == 1) {
+            return Err(Invalid::new(
+                format!("{key}.around"),
+                "expected one fault with `for`, of one of two routers, or that blocks UDP: nothing else can be gone round",
+            ));
+        }
+        Ok(Fault { at: self.at.as_duration(), lasts, times: times.max(1), every, around: self.around, what })
     }
 }
 

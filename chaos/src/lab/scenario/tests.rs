@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::*;
 
+/// With what every scenario must expect.
 fn parse(text: &str) -> Result<Scenario, String> {
+    let text = if text.contains("expect:") { text.to_owned() } else { format!("{text}expect: {{recovery: 5s, rss: 160MiB}}\n") };
+    let text = text.as_str();
     let document = service::config::Document::from_text(std::path::Path::new("s.yaml"), text, "TRIBUTARY_LAB", []).unwrap();
     let raw = document.parse::<Raw>().map_err(|error| error.to_string())?;
     raw.check("s").map_err(|invalid| document.error(invalid).to_string())
@@ -37,6 +40,9 @@ fn mistakes_are_told() {
         ("about: x\nload: {rate: 1000, seconds: 9}\nfaults: [{at: 1s, for: 9s, cut: west}]\n", "load.seconds"),
         ("about: x\nload: {rate: 1000, seconds: 9}\nfaults: [{at: 1s, fill: west}]\n", "topology.disks"),
         ("about: x\nload: {rate: 1000, seconds: 9}\nfaults: [{at: 1s, clock: {of: west, offset: 1h}}]\n", "+1h"),
+        ("about: x\nload: {rate: 1000, seconds: 9}\nfaults: [{at: 1s, for: 2s, around: true, cut: west}]\n", "faults[0].around"),
+        ("about: x\nload: {rate: 1000, seconds: 9}\nfaults: [{at: 1s, for: 2s, around: true, block_udp: west}]\n", "meanwhile_percent"),
+        ("about: x\nload: {rate: 1000, seconds: 9}\nexpect: {recovery: 5s}\n", "rss"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(told), "{error}");
