@@ -1,115 +1,53 @@
-//! From closed batches to spool records: [`pack`] encodes, [`EncoderPool`] is the threads that do it and hand the result to the spool.
+//! From closed batches to spool records: [`pack()`] encodes, [`EncoderPool`] is the threads that do it and hand the result to the spool.
+//!
+//! | Thread | Priority | Does |
+//! |---|---|---|
+//! | workers, `edge-encode-0` … ([`worker`]) | gives way to all others ([`priority`]): a batch can wait, a request cannot | encodes, and nothing else: takes no lock that another thread wants |
+//! | the clerk, `edge-encode-clerk` ([`clerk`]) | as all others | hands batches out, takes results to the spool; encodes itself what workers do not get to |
+//!
+//! A worker gets what others leave of the processor, which on a busy node may be nothing for minutes. So nothing waits for it for long: the
+//! clerk encodes when too many batches wait, and a batch that a worker has had for too long, whose own result is then thrown away.
 //!
 //! Encoders keep their dictionaries and arenas from batch to batch of the same tenant and signal; a bounded number is kept.
 //!
-//! The threads give way to all others ([`priority`]): a batch can wait, a request cannot. When they fall behind, one helps that does not.
-//!
 //! Bounds: closed batches wait here with their bodies, whose bytes the receivers' memory budget counts; encoded bytes on their way to
-//! disk are at most [`APPENDING_BYTES`] and one batch per thread, a worker waits beyond it.
+//! disk are at most [`APPENDING_BYTES`], [`clerk::DEPTH`] batches per worker and one.
 
+mod clerk;
+mod pack;
 mod priority;
+mod worker;
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-use bytes::Bytes;
-use federation_proto::codec::{EncodeError, Encoded, Encoder, Part};
-use federation_proto::header::BatchHeader;
-use federation_proto::identity::{BatchId, Seq, Signal, SpoolId, TenantId};
+use federation_proto::codec::Encoder;
+use federation_proto::identity::{Seq, Signal, SpoolId, TenantId};
 use parking_lot::{Condvar, Mutex};
 use segment_log::{AppendError, Committer};
 
-use crate::batcher::{Arrival, Closed, Key};
+use self::clerk::Clerk;
+use crate::batcher::{Closed, Key};
 use crate::clock;
 use crate::custody::{Custody, LogId, Sources};
 use crate::shipper::Item;
 use crate::spool::Stored;
 
+pub use self::pack::{Batch, Packed, pack};
+
 /// Encoded bytes on their way to disk.
 const APPENDING_BYTES: u64 = 32 << 20;
-/// Batches waiting from which on one more thread helps that does not give way: receivers that use up every core must not starve the
-/// encoders until memory is full.
-const RELIEF_FROM: usize = 3;
 /// Encoders kept between batches, over all tenants and signals.
 const KEPT_ENCODERS: usize = 64;
-
-/// One batch, ready for the spool.
-#[derive(Debug)]
-pub struct Batch {
-    /// Its record's meta.
-    pub stored: Stored,
-    /// Its payload.
-    pub payload: Bytes,
-}
-
-/// What became of a closed batch: mostly one batch to store. A part that cannot be encoded is singled out, so that one request
-/// cannot take others with it.
-#[derive(Debug, Default)]
-pub struct Packed {
-    /// To store.
-    pub batches: Vec<Batch>,
-    /// What no encoder takes.
-    pub unencodable: Vec<Arrival>,
-}
-
-/// Encodes a closed batch.
-#[must_use]
-pub fn pack(encoder: &mut Encoder, closed: &Closed, inbox: LogId, spool: SpoolId) -> Packed {
-    let mut packed = Packed::default();
-    pack_parts(encoder, &closed.key, &closed.parts, (inbox, spool), &mut packed);
-    packed
-}
-
-fn pack_parts(encoder: &mut Encoder, key: &Key, parts: &[Arrival], ids: (LogId, SpoolId), packed: &mut Packed) {
-    match encode(encoder, key.signal, parts) {
-        Ok(encoded) => packed.batches.push(batch(key, parts, encoded, ids)),
-        Err(error) if parts.len() <= 1 => {
-            tracing::error!(tenant = %key.tenant, signal = %key.signal, %error, "rows that passed the scan cannot be encoded; please report this");
-            packed.unencodable.extend_from_slice(parts);
-        }
-        Err(_) => {
-            let (left, right) = parts.split_at(parts.len() / 2);
-            pack_parts(encoder, key, left, ids, packed);
-            pack_parts(encoder, key, right, ids, packed);
-        }
-    }
-}
-
-/// A panic of the encoder costs the batch, not the worker.
-fn encode(encoder: &mut Encoder, signal: Signal, parts: &[Arrival]) -> Result<Encoded, EncodeError> {
-    let parts: Vec<Part<'_>> = parts.iter().map(|part| Part { body: &part.body, rows: part.rows.clone() }).collect();
-    catch_unwind(AssertUnwindSafe(|| encoder.encode(signal, &parts))).unwrap_or_else(|_| {
-        *encoder = Encoder::new();
-        Err(EncodeError::Container("the encoder panicked".to_owned()))
-    })
-}
-
-fn batch(key: &Key, parts: &[Arrival], encoded: Encoded, (inbox, spool): (LogId, SpoolId)) -> Batch {
-    let header = BatchHeader {
-        id: BatchId { spool, seq: Seq(0) },
-        tenant: key.tenant.clone(),
-        signal: key.signal,
-        class: key.class,
-        rows: encoded.rows,
-        raw_bytes: encoded.raw_bytes,
-        oldest_unix_nano: encoded.oldest_unix_nano,
-        newest_unix_nano: encoded.newest_unix_nano,
-        encoding: encoded.encoding,
-        payload_len: u32::try_from(encoded.payload.len()).unwrap_or(u32::MAX),
-        payload_crc: crc32c::crc32c(&encoded.payload),
-    };
-    Batch { stored: Stored { header, sources: Sources::of(inbox, parts) }, payload: Bytes::from(encoded.payload) }
-}
 
 /// What is told when a batch is on disk.
 pub type OnStored = Box<dyn Fn(Item) + Send + Sync>;
 
 struct Work {
     queue: VecDeque<Closed>,
-    /// Batches that a worker has in hand.
+    /// Batches taken from the queue that are not yet on their way to the disk.
     busy: usize,
     appending: usize,
     appending_bytes: u64,
@@ -134,7 +72,10 @@ struct Shared {
     spool_id: SpoolId,
     inbox_id: LogId,
     work: Mutex<Work>,
+    /// Told when fewer batches are under way.
     changed: Condvar,
+    /// Who hands batches out, once it runs.
+    clerk: OnceLock<Thread>,
     kept: Mutex<VecDeque<(TenantId, Signal, Encoder)>>,
     on_stored: OnStored,
 }
@@ -153,8 +94,7 @@ impl std::fmt::Debug for EncoderPool {
 }
 
 impl EncoderPool {
-    /// Starts `workers` threads, and one that takes over when they fall behind. Each has an `alive` of its own, which is dropped when it
-    /// ends, however it does.
+    /// Starts `workers` threads and their clerk. Each has an `alive` of its own, which is dropped when it ends, however it does.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -166,18 +106,23 @@ impl EncoderPool {
         alive: impl Fn() -> A,
     ) -> std::io::Result<Self> {
         let pool = Self::by_hand(custody, spool, on_stored);
+        let (results, done) = worker::results(workers.max(1));
+        let mut hands = Vec::new();
         for number in 0..workers.max(1) {
+            let (hand, work) = worker::pair(number, results.clone(), Arc::clone(&pool.shared));
             let alive = alive();
-            pool.start_thread(format!("edge-encode-{number}"), move |shared| {
+            let thread = pool.start_thread(format!("edge-encode-{number}"), move || {
                 let _alive = alive;
                 priority::give_way();
-                shared.run(1);
+                work.run();
             })?;
+            hands.push(hand.of(thread));
         }
+        let clerk = Clerk::new(Arc::clone(&pool.shared), hands, done);
         let alive = alive();
-        pool.start_thread("edge-encode-relief".to_owned(), move |shared| {
+        pool.start_thread("edge-encode-clerk".to_owned(), move || {
             let _alive = alive;
-            shared.run(RELIEF_FROM);
+            clerk.run();
         })?;
         Ok(pool)
     }
@@ -194,6 +139,7 @@ impl EncoderPool {
             inbox_id,
             work: Mutex::new(Work { queue: VecDeque::new(), busy: 0, appending: 0, appending_bytes: 0, closed: false }),
             changed: Condvar::new(),
+            clerk: OnceLock::new(),
             kept: Mutex::new(VecDeque::new()),
             on_stored,
         });
@@ -205,7 +151,7 @@ impl EncoderPool {
         let next = self.shared.work.lock().next(1);
         let is_some = next.is_some();
         if let Some(closed) = next {
-            self.shared.work_on(closed);
+            self.shared.work_on(&closed);
         }
         is_some
     }
@@ -216,11 +162,11 @@ impl EncoderPool {
         self.shared.work.lock().queue.len()
     }
 
-    fn start_thread(&self, name: String, work: impl FnOnce(Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name(name).spawn(move || work(shared))?;
-        self.threads.lock().push(thread);
-        Ok(())
+    fn start_thread(&self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+        let handle = std::thread::Builder::new().name(name).spawn(work)?;
+        let thread = handle.thread().clone();
+        self.threads.lock().push(handle);
+        Ok(thread)
     }
 
     /// Batches to encode and store. Does not wait.
@@ -232,7 +178,7 @@ impl EncoderPool {
             metrics::counter!("tributary_edge_batches_total", "why" => batch.why.as_str()).increment(1);
         }
         self.shared.work.lock().queue.extend(closed);
-        self.shared.changed.notify_all();
+        self.shared.ring();
     }
 
     /// Waits until everything submitted is in the spool or let go; false when that took longer than `most`.
@@ -252,7 +198,7 @@ impl EncoderPool {
     /// Ends the threads; what is queued is let go (it is in the inbox).
     pub fn close(&self) {
         self.shared.work.lock().closed = true;
-        self.shared.changed.notify_all();
+        self.shared.ring();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!("an encoder thread had panicked");
@@ -262,47 +208,55 @@ impl EncoderPool {
 }
 
 impl Shared {
-    /// Works whenever `least` batches wait.
-    fn run(self: Arc<Self>, least: usize) {
-        while let Some(closed) = self.next(least) {
-            self.work_on(closed);
+    /// Has the clerk look again.
+    fn ring(&self) {
+        if let Some(clerk) = self.clerk.get() {
+            clerk.unpark();
         }
     }
 
-    fn work_on(self: &Arc<Self>, closed: Closed) {
-        if self.custody.lock().is_stalled() {
-            self.custody.lock().let_go(&Sources::of(self.inbox_id, &closed.parts));
-        } else {
-            self.encode(closed);
+    /// Encodes on this thread.
+    fn work_on(self: &Arc<Self>, closed: &Closed) {
+        if self.lets_go(closed) {
+            return;
         }
-        self.work.lock().busy -= 1;
-        self.changed.notify_all();
-    }
-
-    fn next(&self, least: usize) -> Option<Closed> {
-        let mut work = self.work.lock();
-        loop {
-            if work.closed {
-                return None;
-            }
-            if let Some(closed) = work.next(least) {
-                return Some(closed);
-            }
-            self.changed.wait(&mut work);
-        }
-    }
-
-    fn encode(self: &Arc<Self>, closed: Closed) {
         let mut encoder = self.take_encoder(&closed.key);
-        let packed = pack(&mut encoder, &closed, self.inbox_id, self.spool_id);
+        let packed = self.pack(&mut encoder, closed);
         self.keep_encoder(&closed.key, encoder);
-        if !packed.unencodable.is_empty() {
-            self.custody.lock().unencodable(&closed.key, &packed.unencodable);
+        self.store(&closed.key, packed);
+    }
+
+    fn pack(&self, encoder: &mut Encoder, closed: &Closed) -> Packed {
+        pack(encoder, closed, self.inbox_id, self.spool_id)
+    }
+
+    /// While the spool takes nothing, a batch is not worth its encoding: its requests are in the inbox.
+    fn lets_go(&self, closed: &Closed) -> bool {
+        let mut custody = self.custody.lock();
+        if !custody.is_stalled() {
+            return false;
         }
-        drop(closed);
+        custody.let_go(&Sources::of(self.inbox_id, &closed.parts));
+        drop(custody);
+        self.over();
+        true
+    }
+
+    /// What came of a batch goes to the spool.
+    fn store(self: &Arc<Self>, key: &Key, packed: Packed) {
+        if !packed.unencodable.is_empty() {
+            self.custody.lock().unencodable(key, &packed.unencodable);
+        }
         for batch in packed.batches {
             self.append(batch);
         }
+        self.over();
+    }
+
+    /// One batch less is in hand.
+    fn over(&self) {
+        self.work.lock().busy -= 1;
+        self.changed.notify_all();
     }
 
     fn append(self: &Arc<Self>, batch: Batch) {
@@ -321,6 +275,7 @@ impl Shared {
             work.appending_bytes -= bytes;
             drop(work);
             shared.changed.notify_all();
+            shared.ring();
         });
     }
 
@@ -359,3 +314,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,11 @@ fn counters() {
         "Requests given to the inbox, by form: plain; lz4 while the disk is short of time or room; gzip or zstd as they came"
     );
     describe_counter!("tributary_edge_batches_total", Unit::Count, "Batches closed, by why: full, age, budget, drain");
+    describe_counter!(
+        "tributary_edge_encoded_twice_total",
+        Unit::Count,
+        "Batches that an encoder thread finished after another had done its work, since it did not get the processor in time"
+    );
     describe_counter!("tributary_edge_acked_batches_total", Unit::Count, "Batches that a router acknowledged");
     describe_counter!("tributary_edge_nacks_total", Unit::Count, "Batches that a router did not take, by reason");
     describe_counter!(
