@@ -2,7 +2,7 @@
 //! batches are kept in `data_dir/rejected`, within `spool.rejected`, until somebody has looked. Nothing of this takes a lock: the edge only
 //! ever adds files there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -14,6 +14,7 @@ use repair::kept::{self, Kept};
 
 use super::spool::Edge;
 use crate::config::Config;
+use crate::link;
 
 const DROP: &str = "Without --apply it only says what would go. What goes is lost: export it first. The ledger stays as it is, since the rows \
 were counted as dropped when the router refused them; it is noted in data_dir/drops.jsonl.\n\
@@ -33,10 +34,9 @@ pub enum Rejected {
     Drop(At<Edge, Drop>),
 }
 
-/// Where they are.
-#[must_use]
-pub fn dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("rejected")
+/// What is there.
+fn kept(data_dir: &Path) -> Result<Kept, RepairError> {
+    Kept::at(&link::Rejected::dir(data_dir))
 }
 
 impl Rejected {
@@ -47,21 +47,21 @@ impl Rejected {
     pub fn execute(self) -> Result<ExitCode, RepairError> {
         let now = Edge::now();
         match self {
-            Self::Ls(At { place, what }) => answer(&Kept::at(&dir(&place.find()?.0))?.page(what.json, now), true),
+            Self::Ls(At { place, what }) => answer(&kept(&place.find()?.0)?.page(what.json, now), true),
             Self::Export(At { place, what: export }) => {
-                let exported = export.run_kept(&Kept::at(&dir(&place.find()?.0))?.narrowed(&export.selection, now))?;
+                let exported = export.run_kept(&kept(&place.find()?.0)?.narrowed(&export.selection, now))?;
                 answer(&export.page(&exported), exported.is_whole())
             }
             Self::Drop(At { place, what: drop }) => {
                 drop.check().map_err(RepairError::Refused)?;
                 let data_dir = place.find()?.0;
-                let kept = Kept::at(&dir(&data_dir))?.narrowed(&drop.selection, now);
+                let meant = kept(&data_dir)?.narrowed(&drop.selection, now);
                 if drop.apply {
                     let Config { data_dir, .. } = place.config()?;
-                    kept.remove()?;
-                    dropping::note(&data_dir, now, &drop.selection, &drop.reason, &kept.sum())?;
+                    meant.remove()?;
+                    dropping::note(&data_dir, now, &drop.selection, &drop.reason, &meant.sum())?;
                 }
-                answer(&drop.page(&kept.sum(), 0), true)
+                answer(&drop.page(&meant.sum(), 0), true)
             }
         }
     }

@@ -14,9 +14,9 @@ use service::admin::client::{AskError, Client};
 use service::config::ConfigError;
 use service::operator;
 
-use super::rejected;
 use crate::clock;
 use crate::config::Config;
+use crate::link::Rejected;
 use crate::run::Offline;
 use crate::run::status::DROP;
 use crate::spool::OWNER;
@@ -59,7 +59,7 @@ impl Part for Edge {
 
     /// Which batches a router has refused.
     fn complete(look: &mut Look, data_dir: &Path) {
-        let Ok(kept) = Kept::at(&rejected::dir(data_dir)) else { return };
+        let Ok(kept) = Kept::at(&Rejected::dir(data_dir)) else { return };
         let of_this_spool = kept.batches.iter().map(|batch| batch.header.id).filter(|id| Some(id.spool.0) == look.seen.id());
         look.refused = of_this_spool.map(|id| id.seq).collect();
     }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use federation_proto::identity::BatchId;
@@ -23,6 +23,12 @@ impl Rejected {
     #[must_use]
     pub fn new(dir: PathBuf, budget_bytes: u64) -> Self {
         Self { dir, budget_bytes, turn: Arc::default() }
+    }
+
+    /// Where an edge has it.
+    #[must_use]
+    pub fn dir(data_dir: &Path) -> PathBuf {
+        data_dir.join("rejected")
     }
 
     /// For who keeps one: one at a time.
@@ -54,7 +60,12 @@ impl Rejected {
     }
 
     fn used_bytes(&self) -> io::Result<u64> {
-        fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+        let size = |entry: io::Result<fs::DirEntry>| match entry?.metadata() {
+            // Dropped by an operator meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            about => about.map(|about| about.len()),
+        };
+        fs::read_dir(&self.dir)?.map(size).sum()
     }
 }
 

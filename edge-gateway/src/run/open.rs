@@ -19,7 +19,6 @@ use tokio::sync::Notify;
 use super::alive::Alive;
 use super::bounds::Bounds;
 use super::{Parts, RunError, SharedCustody};
-use crate::cli::rejected;
 use crate::config::Config;
 use crate::custody::{Custody, Recovered, Settings, recover};
 use crate::encoder::{EncoderPool, OnStored};
@@ -242,7 +241,7 @@ fn start(
         wake: Notify::new(),
         acked: Notify::new(),
         status: Mutex::new(LinkStatus::default()),
-        rejected: Rejected::new(rejected::dir(&config.data_dir), config.spool.rejected_bytes),
+        rejected: Rejected::new(Rejected::dir(&config.data_dir), config.spool.rejected_bytes),
     });
     let for_stored = Arc::clone(&link);
     let on_stored = Box::new(move |item| {
