@@ -43,6 +43,14 @@ pub fn peak_memory(pid: u32) -> io::Result<u64> {
     peak.map(|kib| kib * 1024).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: no VmHWM")))
 }
 
+/// Lets the mark of [`peak_memory`] begin anew from what is resident now (`clear_refs`, proc(5)).
+///
+/// # Errors
+/// When there is no such process, or it is not ours.
+pub fn forget_peak_memory(pid: u32) -> io::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
 /// The cores that this thread may run on.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `edge` | an edge on one core, `durability: disk` | load, and a router that only acknowledges ([`sink`]), on another core |
 //! | `router` | a router on one core: admit, journal, acknowledge; its tier waits | an edge's connection that pushes batches encoded before |
+//! | `overload` | the same edge under twice what it takes: no less comes through, no more memory is needed | as `edge` |
 //! | `path` | load, relay, edge, router and Parquet on two cores; then every acknowledged id is looked for | |
 //! | `drain` | an edge that ships a full spool to a router, both real, on all cores | the same bytes by raw quinn and fsync, before and after |
 //! | `--endpoint --pid` | any other OTLP receiver (pin it yourself) | the same load |
@@ -14,6 +15,7 @@ mod drain;
 mod edge;
 mod machine;
 mod other;
+mod overload;
 mod path;
 mod push;
 mod raw;
@@ -36,6 +38,7 @@ use tokio::time::{Instant, sleep};
 
 pub use drain::Drained;
 pub use machine::Machine;
+pub use overload::Overload;
 pub use report::{PartCost, Report};
 
 use crate::load::Shape;
@@ -59,6 +62,8 @@ pub enum What {
     Edge,
     /// A router alone.
     Router,
+    /// An edge under twice its peak.
+    Overload,
     /// Everything from the load to Parquet.
     Path,
     /// The way out after an outage: a spool that is full, and a link that is open.
@@ -125,7 +130,7 @@ impl Cores {
         };
         Ok(match what {
             Some(What::Path | What::Drain) => Self { part: cores[..2].to_vec(), own: cores[..2].to_vec() },
-            Some(What::Edge | What::Router) => Self { part: vec![*first], own: vec![*last] },
+            Some(What::Edge | What::Overload | What::Router) => Self { part: vec![*first], own: vec![*last] },
             None => Self { part: Vec::new(), own: vec![*last] },
         })
     }
@@ -160,6 +165,7 @@ fn measure(args: &Args) -> io::Result<Report> {
     };
     on_layout(args, Report::is_clean, async |args, layout, cores| match what {
         What::Edge => edge::measure(args, layout, cores).await,
+        What::Overload => overload::measure(args, layout, cores).await,
         What::Router => router::measure(args, layout, cores).await,
         What::Path => path::measure(args, layout).await,
         What::Drain => Err(io::ErrorKind::InvalidInput.into()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::machine::Machine;
+use super::overload::Overload;
 use crate::load::tally::Answers;
 use crate::verify::Verdict;
 
@@ -52,6 +53,9 @@ pub struct Report {
     /// What the machine did besides, where the part has its own core and its disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
+    /// What overload did, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overload: Option<Overload>,
     /// By part, where several were measured.
     pub parts: BTreeMap<&'static str, PartCost>,
     /// What became of every acknowledged row.
@@ -88,10 +92,12 @@ impl Report {
         self.refused = answers.refused;
     }
 
-    /// Something was acknowledged, and where it was looked for, all of it was there once.
+    /// Something was acknowledged, where it was looked for all of it was there once, and overload changed nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.rows > 0 && self.verdict.is_none_or(|verdict| verdict.is_clean() && verdict.acknowledged == self.rows)
+        self.rows > 0
+            && self.overload.is_none_or(|overload| overload.holds())
+            && self.verdict.is_none_or(|verdict| verdict.is_clean() && verdict.acknowledged == self.rows)
     }
 }
 
@@ -115,6 +121,13 @@ impl fmt::Display for Report {
                 "the disk alone  {sync_p50_ms:>12.2} ms p50, {sync_p99_ms:.2} p99, {sync_max_ms:.2} max for a request's bytes and a sync"
             )?;
             writeln!(f, "the part's core {others:>12.1} % taken by others (the kernel's threads included), {stolen:.1} % by other guests")?;
+        }
+        if let Some(Overload { peak_rows_per_s, offered_rows_per_s, goodput_percent, steady_rss_mib, rss_times }) = self.overload {
+            writeln!(
+                f,
+                "overload        {offered_rows_per_s:>12.0} rows/s offered; goodput {goodput_percent:.1} % of {peak_rows_per_s:.0}"
+            )?;
+            writeln!(f, "memory then     {rss_times:>12.2} times the {steady_rss_mib:.1} MiB at the peak")?;
         }
         writeln!(f, "as OTLP+zstd-3  {:>12.2} bytes/row; as OTLP {:.1}", self.otlp_zstd_bytes_per_row, self.otlp_bytes_per_row)?;
         for (code, rows) in &self.refused {
