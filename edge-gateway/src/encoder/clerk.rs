@@ -1,138 +1,158 @@
-//! Who hands batches to workers and takes what they made of them to the spool; and encodes when workers cannot.
+//! Who hands batches to workers and takes what they made of them to the spool. It encodes nothing itself while there is a relief worker, so
+//! that a worker that is done gets its next batch at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::worker::{Done, Job, Task, Worker};
+use super::worker::{Job, Look, Outcome, Task, Worker};
+use crate::batcher::Closed;
 use crate::clock;
 
-/// Batches in a worker's hands: one at work, and one that it finds when it is done.
-pub(super) const DEPTH: usize = 2;
-/// Batches waiting that no worker has room for from which on the clerk encodes too: receivers that use up every core must not starve the
-/// workers until memory is full.
-const RELIEF_FROM: usize = 2;
-/// A worker that has had a batch for so long does not get the processor: the clerk does not wait for it.
+/// Batches waiting from which on the relief worker encodes too: receivers that use up every core must not starve the others until memory
+/// is full.
+const RELIEF_FROM: usize = 3;
+/// A worker that has had a batch for so long does not get the processor: nobody waits for it.
 pub(super) const LATE: Duration = Duration::from_millis(500);
 
-/// A worker and what it has in hand, oldest first.
+/// A worker and what it has in hand.
 struct Station {
     worker: Worker,
-    in_hand: VecDeque<Arc<Job>>,
+    job: Option<Arc<Job>>,
+    /// Another does the job in hand: what comes of it here is thrown away.
+    given_up: bool,
+    ended: bool,
 }
 
 impl Station {
-    /// Has it had a batch for too long, done by the clerk since or not?
-    fn is_late(&self, now: Instant) -> bool {
-        self.in_hand.front().is_some_and(|job| job.since + LATE <= now)
+    fn of(worker: Worker) -> Self {
+        Self { worker, job: None, given_up: false, ended: false }
     }
 
-    fn takes(&self, now: Instant) -> bool {
-        self.in_hand.len() < DEPTH && !self.is_late(now)
+    fn is_free(&self) -> bool {
+        self.job.is_none() && !self.ended
+    }
+
+    /// When it will have had its batch for too long.
+    fn late_at(&self) -> Option<Instant> {
+        self.job.as_ref().map(|job| job.since + LATE)
+    }
+
+    /// Does it not get the processor?
+    fn is_late(&self, now: Instant) -> bool {
+        self.ended || self.late_at().is_some_and(|late| late <= now)
     }
 }
 
 pub(super) struct Clerk {
     shared: Arc<Shared>,
     stations: Vec<Station>,
-    results: Receiver<Done>,
+    /// Of normal priority, for what the others do not get to.
+    relief: Station,
+    /// Given up elsewhere: at most one for each station.
+    wanting: VecDeque<Arc<Job>>,
 }
 
 impl Clerk {
-    pub(super) fn new(shared: Arc<Shared>, workers: Vec<Worker>, results: Receiver<Done>) -> Self {
-        let stations = workers.into_iter().map(|worker| Station { worker, in_hand: VecDeque::with_capacity(DEPTH) }).collect();
-        Self { shared, stations, results }
+    pub(super) fn new(shared: Arc<Shared>, workers: Vec<Worker>, relief: Worker) -> Self {
+        let stations = workers.into_iter().map(Station::of).collect();
+        Self { shared, stations, relief: Station::of(relief), wanting: VecDeque::new() }
     }
 
     /// Works until the pool is closed.
     pub(super) fn run(mut self) {
         // Before the first look, so that nothing that comes after it goes unheard.
-        let _ = self.shared.clerk.set(std::thread::current());
+        self.shared.bell.is_mine();
         while !self.shared.work.lock().closed {
-            while let Ok(done) = self.results.try_recv() {
-                self.take_back(done);
-            }
+            self.collect();
             let now = clock::now();
+            self.give_up_late(now);
             self.hand_out(now);
-            if !self.helps(now) {
-                match self.next_late() {
-                    Some(late) => std::thread::park_timeout(late.saturating_duration_since(clock::now())),
-                    None => std::thread::park(),
+            self.relieve(now);
+            let unsettled = self.stations.iter().filter(|station| !station.given_up);
+            match unsettled.filter_map(Station::late_at).min() {
+                Some(late) => std::thread::park_timeout(late.saturating_duration_since(clock::now())),
+                None => std::thread::park(),
+            }
+        }
+    }
+
+    /// What workers are done with.
+    fn collect(&mut self) {
+        for station in self.stations.iter_mut().chain([&mut self.relief]) {
+            match station.worker.look() {
+                Look::Nothing => {}
+                Look::Done(Outcome { encoder, packed }) => {
+                    let (job, given_up) = (station.job.take(), std::mem::take(&mut station.given_up));
+                    let Some(job) = job else { continue };
+                    self.shared.keep_encoder(&job.closed.key, *encoder);
+                    if given_up {
+                        metrics::counter!("tributary_edge_encoded_twice_total").increment(1);
+                    } else {
+                        self.shared.store(&job.closed.key, packed);
+                    }
+                }
+                Look::Ended => {
+                    station.ended = true;
+                    let job = station.job.take().filter(|_| !station.given_up);
+                    self.wanting.extend(job);
                 }
             }
         }
-        for station in self.stations {
-            station.worker.dismiss();
+    }
+
+    fn give_up_late(&mut self, now: Instant) {
+        for station in self.stations.iter_mut().filter(|station| !station.given_up && station.late_at().is_some_and(|late| late <= now)) {
+            self.wanting.extend(station.job.clone());
+            match station.worker.take_back() {
+                Some(Task { job, encoder }) => {
+                    self.shared.keep_encoder(&job.closed.key, *encoder);
+                    station.job = None;
+                }
+                None => station.given_up = true,
+            }
         }
     }
 
-    fn take_back(&mut self, done: Done) {
-        let Done { worker, job, encoder, packed } = done;
-        if let Some(station) = self.stations.iter_mut().find(|station| station.worker.number() == worker) {
-            station.in_hand.retain(|held| !Arc::ptr_eq(held, &job));
-        }
-        self.shared.keep_encoder(&job.closed.key, *encoder);
-        match packed {
-            Some(packed) if !job.is_settled() => self.shared.store(&job.closed.key, packed),
-            Some(_) => metrics::counter!("tributary_edge_encoded_twice_total").increment(1),
-            None => {}
-        }
-    }
-
-    /// As many batches as workers have room for: the emptiest first.
+    /// As many batches as workers are free.
     fn hand_out(&mut self, now: Instant) {
-        while let Some(at) = self.emptiest(now) {
-            let Some(closed) = self.shared.work.lock().next(1) else { return };
-            if self.shared.lets_go(&closed) {
-                continue;
+        for station in self.stations.iter_mut().filter(|station| station.is_free()) {
+            let Some(job) = next(&self.shared, 1, now) else { return };
+            if !give(&self.shared, station, &job) {
+                self.wanting.push_back(job);
             }
-            let encoder = Box::new(self.shared.take_encoder(&closed.key));
-            let job = Arc::new(Job { closed, since: now, settled: AtomicBool::new(false) });
-            let Some(station) = self.stations.get_mut(at) else { return };
-            if station.worker.give(Task { job: Arc::clone(&job), encoder }).is_err() {
-                tracing::error!("an encoder thread has ended; the clerk does its work");
-                self.stations.remove(at).in_hand.iter().for_each(|held| self.do_instead(held));
-                return self.do_instead(&job);
+        }
+    }
+
+    /// What is wanted from elsewhere, or one of too many that wait.
+    fn relieve(&mut self, now: Instant) {
+        while self.relief.is_free() || self.relief.ended {
+            let least = if self.stations.iter().all(|station| station.is_late(now)) { 1 } else { RELIEF_FROM };
+            let Some(job) = self.wanting.pop_front().or_else(|| next(&self.shared, least, now)) else { return };
+            if !give(&self.shared, &mut self.relief, &job) {
+                self.shared.work_on(&job.closed);
             }
-            station.in_hand.push_back(job);
         }
     }
+}
 
-    fn emptiest(&self, now: Instant) -> Option<usize> {
-        let with_room = self.stations.iter().enumerate().filter(|(_, station)| station.takes(now));
-        with_room.min_by_key(|(_, station)| station.in_hand.len()).map(|(at, _)| at)
-    }
-
-    /// Encodes one batch, if workers do not get to it.
-    fn helps(&mut self, now: Instant) -> bool {
-        let late = self.unsettled().find(|job| job.since + LATE <= now).map(Arc::clone);
-        if let Some(job) = late {
-            self.do_instead(&job);
-            return true;
+/// The next batch that is worth its encoding, if so many wait.
+fn next(shared: &Shared, least: usize, now: Instant) -> Option<Arc<Job>> {
+    loop {
+        let closed: Closed = shared.work.lock().next(least)?;
+        if !shared.lets_go(&closed) {
+            return Some(Arc::new(Job { closed, since: now }));
         }
-        let least = if self.stations.iter().all(|station| station.is_late(now)) { 1 } else { RELIEF_FROM };
-        let next = self.shared.work.lock().next(least);
-        next.inspect(|closed| self.shared.work_on(closed)).is_some()
     }
+}
 
-    /// Encodes what a worker has in hand.
-    fn do_instead(&self, job: &Job) {
-        if job.is_settled() {
-            return;
-        }
-        job.settled.store(true, Ordering::Relaxed);
-        self.shared.work_on(&job.closed);
+fn give(shared: &Shared, station: &mut Station, job: &Arc<Job>) -> bool {
+    let encoder = Box::new(shared.take_encoder(&job.closed.key));
+    let given = station.worker.give(Task { job: Arc::clone(job), encoder });
+    match given {
+        Ok(()) => station.job = Some(Arc::clone(job)),
+        Err(task) => shared.keep_encoder(&job.closed.key, *task.encoder),
     }
-
-    fn unsettled(&self) -> impl Iterator<Item = &Arc<Job>> {
-        self.stations.iter().flat_map(|station| &station.in_hand).filter(|job| !job.is_settled())
-    }
-
-    /// When a worker will have had a batch for too long.
-    fn next_late(&self) -> Option<Instant> {
-        self.unsettled().map(|job| job.since + LATE).min()
-    }
+    station.job.is_some()
 }

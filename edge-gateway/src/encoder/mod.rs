@@ -2,16 +2,18 @@
 //!
 //! | Thread | Priority | Does |
 //! |---|---|---|
-//! | workers, `edge-encode-0` … ([`worker`]) | gives way to all others ([`priority`]): a batch can wait, a request cannot | encodes, and nothing else: takes no lock that another thread wants |
-//! | the clerk, `edge-encode-clerk` ([`clerk`]) | as all others | hands batches out, takes results to the spool; encodes itself what workers do not get to |
+//! | workers, `edge-encode-0` … ([`worker`]) | gives way to all others ([`priority`]): a batch can wait, a request cannot | encodes, and nothing else |
+//! | `edge-encode-relief` | as all others | encodes what the workers do not get to |
+//! | the clerk, `edge-encode-clerk` ([`clerk`]) | as all others | hands batches out, takes results to the spool |
 //!
 //! A worker gets what others leave of the processor, which on a busy node may be nothing for minutes. So nothing waits for it for long: the
-//! clerk encodes when too many batches wait, and a batch that a worker has had for too long, whose own result is then thrown away.
+//! relief encodes when too many batches wait, and a batch that a worker has had for too long, whose own result is then thrown away. The
+//! allocator's own locks are beyond this: what is freed in one thread may have been allocated in another.
 //!
 //! Encoders keep their dictionaries and arenas from batch to batch of the same tenant and signal; a bounded number is kept.
 //!
 //! Bounds: closed batches wait here with their bodies, whose bytes the receivers' memory budget counts; encoded bytes on their way to
-//! disk are at most [`APPENDING_BYTES`], [`clerk::DEPTH`] batches per worker and one.
+//! disk are at most [`APPENDING_BYTES`] and one batch per worker, the relief included. A worker that starves keeps one batch's bodies.
 
 mod clerk;
 mod pack;
@@ -29,6 +31,7 @@ use parking_lot::{Condvar, Mutex};
 use segment_log::{AppendError, Committer};
 
 use self::clerk::Clerk;
+use self::worker::Seat;
 use crate::batcher::{Closed, Key};
 use crate::clock;
 use crate::custody::{Custody, LogId, Sources};
@@ -66,6 +69,23 @@ impl Work {
     }
 }
 
+/// Has the clerk look again, once it runs.
+#[derive(Default)]
+struct Bell(OnceLock<Thread>);
+
+impl Bell {
+    /// This thread is the clerk's.
+    fn is_mine(&self) {
+        let _ = self.0.set(std::thread::current());
+    }
+
+    fn ring(&self) {
+        if let Some(clerk) = self.0.get() {
+            clerk.unpark();
+        }
+    }
+}
+
 struct Shared {
     custody: Arc<Mutex<Custody>>,
     spool: Committer,
@@ -74,8 +94,7 @@ struct Shared {
     work: Mutex<Work>,
     /// Told when fewer batches are under way.
     changed: Condvar,
-    /// Who hands batches out, once it runs.
-    clerk: OnceLock<Thread>,
+    bell: Arc<Bell>,
     kept: Mutex<VecDeque<(TenantId, Signal, Encoder)>>,
     on_stored: OnStored,
 }
@@ -84,7 +103,8 @@ struct Shared {
 #[derive(Clone)]
 pub struct EncoderPool {
     shared: Arc<Shared>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Workers are its own, and end with it or, should they get no processor, later: they hold nothing of the edge's.
+    clerk: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl std::fmt::Debug for EncoderPool {
@@ -106,24 +126,26 @@ impl EncoderPool {
         alive: impl Fn() -> A,
     ) -> std::io::Result<Self> {
         let pool = Self::by_hand(custody, spool, on_stored);
-        let (results, done) = worker::results(workers.max(1));
-        let mut hands = Vec::new();
-        for number in 0..workers.max(1) {
-            let (hand, work) = worker::pair(number, results.clone(), Arc::clone(&pool.shared));
-            let alive = alive();
-            let thread = pool.start_thread(format!("edge-encode-{number}"), move || {
+        let hire = |name: String, gives_way: bool| {
+            let work = Seat::new(Arc::clone(&pool.shared.bell), (pool.shared.inbox_id, pool.shared.spool_id));
+            let (hand, alive) = (work.hand(), alive());
+            let run = move || {
                 let _alive = alive;
-                priority::give_way();
+                if gives_way {
+                    priority::give_way();
+                }
                 work.run();
-            })?;
-            hands.push(hand.of(thread));
-        }
-        let clerk = Clerk::new(Arc::clone(&pool.shared), hands, done);
+            };
+            std::thread::Builder::new().name(name).spawn(run).map(|handle| hand.of(handle.thread().clone()))
+        };
+        let workers = (0..workers.max(1)).map(|number| hire(format!("edge-encode-{number}"), true)).collect::<std::io::Result<_>>()?;
+        let clerk = Clerk::new(Arc::clone(&pool.shared), workers, hire("edge-encode-relief".to_owned(), false)?);
         let alive = alive();
-        pool.start_thread("edge-encode-clerk".to_owned(), move || {
+        let run = move || {
             let _alive = alive;
             clerk.run();
-        })?;
+        };
+        *pool.clerk.lock() = Some(std::thread::Builder::new().name("edge-encode-clerk".to_owned()).spawn(run)?);
         Ok(pool)
     }
 
@@ -139,11 +161,11 @@ impl EncoderPool {
             inbox_id,
             work: Mutex::new(Work { queue: VecDeque::new(), busy: 0, appending: 0, appending_bytes: 0, closed: false }),
             changed: Condvar::new(),
-            clerk: OnceLock::new(),
+            bell: Arc::default(),
             kept: Mutex::new(VecDeque::new()),
             on_stored,
         });
-        Self { shared, threads: Arc::default() }
+        Self { shared, clerk: Arc::default() }
     }
 
     /// Encodes one batch and hands it to the spool, on this thread; false when none waits or too much is on its way to the disk.
@@ -162,13 +184,6 @@ impl EncoderPool {
         self.shared.work.lock().queue.len()
     }
 
-    fn start_thread(&self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
-        let handle = std::thread::Builder::new().name(name).spawn(work)?;
-        let thread = handle.thread().clone();
-        self.threads.lock().push(handle);
-        Ok(thread)
-    }
-
     /// Batches to encode and store. Does not wait.
     pub fn submit(&self, closed: Vec<Closed>) {
         if closed.is_empty() {
@@ -178,7 +193,7 @@ impl EncoderPool {
             metrics::counter!("tributary_edge_batches_total", "why" => batch.why.as_str()).increment(1);
         }
         self.shared.work.lock().queue.extend(closed);
-        self.shared.ring();
+        self.shared.bell.ring();
     }
 
     /// Waits until everything submitted is in the spool or let go; false when that took longer than `most`.
@@ -195,26 +210,17 @@ impl EncoderPool {
         true
     }
 
-    /// Ends the threads; what is queued is let go (it is in the inbox).
+    /// Ends the clerk, and with it the workers; what is queued is let go (it is in the inbox).
     pub fn close(&self) {
         self.shared.work.lock().closed = true;
-        self.shared.ring();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            if thread.join().is_err() {
-                tracing::error!("an encoder thread had panicked");
-            }
+        self.shared.bell.ring();
+        if self.clerk.lock().take().is_some_and(|clerk| clerk.join().is_err()) {
+            tracing::error!("the encoders' clerk had panicked");
         }
     }
 }
 
 impl Shared {
-    /// Has the clerk look again.
-    fn ring(&self) {
-        if let Some(clerk) = self.clerk.get() {
-            clerk.unpark();
-        }
-    }
-
     /// Encodes on this thread.
     fn work_on(self: &Arc<Self>, closed: &Closed) {
         if self.lets_go(closed) {
@@ -275,7 +281,7 @@ impl Shared {
             work.appending_bytes -= bytes;
             drop(work);
             shared.changed.notify_all();
-            shared.ring();
+            shared.bell.ring();
         });
     }
 

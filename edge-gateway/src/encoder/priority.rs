@@ -2,8 +2,8 @@
 //! same core would otherwise wait for its turn at each step to its OK.
 //!
 //! `SCHED_IDLE` and not a nice value: whoever wakes takes the core from an idle thread at once, from a nicer one only when its slice is
-//! over, which is up to a tick (4 ms). An idle thread gets what others leave, nearly nothing on a core that is full: so it holds no lock,
-//! and the clerk does what takes it too long.
+//! over, which is up to a tick (4 ms). An idle thread gets what others leave, nearly nothing on a core that is full: so nobody waits for a
+//! lock that it holds, and another does what takes it too long.
 
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
 
