@@ -164,7 +164,11 @@ impl Listener {
         }
         self.endpoint.set_server_config(None);
         drop(self.tcp);
-        let gone = async { while tasks.join_next().await.is_some() {} };
+        let gone = async {
+            while let Some(ended) = tasks.join_next().await {
+                supervise::count_joined("handshake", ended);
+            }
+        };
         if service::shutdown::drain(drain, gone).await.is_err() {
             tracing::warn!(?drain, "not all edges were gone in time; what was not acked they send again");
         }

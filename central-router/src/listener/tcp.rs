@@ -179,7 +179,10 @@ impl Opened {
 
     /// Waits for the last word to leave.
     pub(super) async fn goodbye(mut self) {
-        let _ = tokio::time::timeout(GOODBYE, &mut self.writer).await;
+        // Whoever served the connection may have seen the end of the writer, which is not to be waited for twice.
+        if !self.writer.is_finished() {
+            let _ = tokio::time::timeout(GOODBYE, &mut self.writer).await;
+        }
     }
 }
 

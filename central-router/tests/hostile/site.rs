@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
@@ -22,6 +23,24 @@ use crate::client::{Client, hello};
 
 /// Long enough for the slowest machine; reached only when something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Panics that were no failed test's.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps what tasks and threads of routers say when they panic. A test runs on a thread of its own, which has its path for a name.
+fn watch_for_panics() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            if thread.name().is_none_or(|name| name != "main" && !name.contains("::")) {
+                PANICS.lock().unwrap().push(panic.to_string());
+            }
+            before(panic);
+        }));
+    });
+}
 
 /// A router with its authority and its edges `eu` (acme) and `us` (acme, beta), in a directory of its own.
 pub(crate) struct Site {
@@ -73,6 +92,7 @@ impl Site {
 
     pub(crate) async fn start(&self) -> Up {
         let (tell, told) = oneshot::channel();
+        watch_for_panics();
         let shutdown = Shutdown::new();
         let running = tokio::spawn(run_with(self.config(), shutdown.clone(), move |ready| tell.send(ready).unwrap()));
         let ready = tokio::time::timeout(PATIENCE, told).await.unwrap().expect("the router starts");
@@ -103,9 +123,11 @@ impl Site {
 }
 
 impl Up {
+    /// No task of a router may have panicked by then: of this one's, or of those of other tests.
     pub(crate) async fn stop(self) {
         self.shutdown.request();
         tokio::time::timeout(PATIENCE, self.running).await.expect("the router stops").unwrap().unwrap();
+        assert_eq!(*PANICS.lock().unwrap(), [""; 0], "a task panicked");
     }
 
     /// Asks the admin endpoint: status and body.
