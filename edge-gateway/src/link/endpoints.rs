@@ -248,10 +248,12 @@ impl Endpoints {
                 health.probe_at = Some(now + PROBE_EVERY);
                 if !answered {
                     health.failures = health.failures.saturating_add(1);
+                    // Until the next probe has said more: should the connection be lost, this is not the one to dial first.
+                    health.not_before = Some(now + 2 * PROBE_EVERY);
                     health.well_since = None;
                     return false;
                 }
-                health.failures = 0;
+                (health.failures, health.not_before) = (0, None);
                 let since = *health.well_since.get_or_insert(now);
                 now.saturating_duration_since(since) >= self.return_after
             }

@@ -68,6 +68,24 @@ fn a_return_needs_a_steady_router() {
     assert_eq!(probe(&mut endpoints, now, now + Duration::from_secs(600), flapping), None);
 }
 
+/// When the connection is lost, a preferred router that failed its last probe is not the one to dial first; one that answered it is.
+#[test]
+fn a_router_that_fails_its_probes_is_not_dialled_first() {
+    let now = start();
+    let mut endpoints = endpoints(2);
+    endpoints.connected(now, 1, Transport::Quic);
+    let scout = Scout { endpoint: 0, purpose: Purpose::Return };
+    assert!(!endpoints.scouted(now, scout, false));
+    endpoints.lost(now, false);
+    let Choice::Wait(at) = endpoints.choose(now) else { panic!("the other is a moment away") };
+    assert!(at <= now + MIN);
+    assert_eq!(endpoints.choose(at), Choice::Dial(1));
+    endpoints.connected(at, 1, Transport::Quic);
+    assert!(!endpoints.scouted(at + PROBE_EVERY, scout, true));
+    endpoints.lost(at + PROBE_EVERY, false);
+    assert_eq!(endpoints.choose(at + PROBE_EVERY), Choice::Dial(0));
+}
+
 /// On TCP, QUIC is tried now and then and taken when it answers; on QUIC, or where the transport is set, never.
 #[test]
 fn quic_is_tried_again() {
