@@ -4,8 +4,8 @@
 //!
 //! Bounds, per connection: [`MAX_STREAMS`] batch streams; receive window the credit and a fifth; one control stream, of which a frame
 //! (256 KiB) may take twenty times that once it is decoded; handshake, Hello, headers and payloads within [`Timeouts`]. In all:
-//! `connections` of the configuration, [`MAX_PER_EDGE`] of one edge (the oldest makes room), [`MAX_HANDSHAKES`] not yet known,
-//! [`MAX_HANDSHAKES_PER_ADDRESS`] of them from one address.
+//! `connections` of the configuration, [`MAX_PER_EDGE`] of one edge (the oldest makes room), [`MAX_HANDSHAKES`] not yet known
+//! over each of QUIC and TCP, [`MAX_HANDSHAKES_PER_ADDRESS`] of them from one address.
 
 mod batch;
 mod connected;
@@ -47,7 +47,7 @@ pub use trust::Trust;
 pub const MAX_STREAMS: u32 = 256;
 /// Connections of one edge.
 pub const MAX_PER_EDGE: usize = 4;
-/// Handshakes under way.
+/// Handshakes under way, over QUIC and again over TCP.
 pub const MAX_HANDSHAKES: usize = 256;
 /// Handshakes of one address (an IPv6 /64 counts as one) under way.
 pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
@@ -136,7 +136,8 @@ impl Listener {
     pub async fn serve(self, shutdown: Shutdown, drain: Duration) {
         let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(self.connections));
-        let door = Door::default();
+        // One for each transport: who only opens TCP connections has proved its address, and may not take the places of QUIC.
+        let (door, tcp_door) = (Door::default(), Door::default());
         let mut trust = self.shared.trust.changes();
         loop {
             tokio::select! {
@@ -151,7 +152,7 @@ impl Listener {
                         tasks.spawn(async move { shake_hands(shared, incoming, place, places, shutdown, drain).await });
                     }
                 }
-                (stream, remote) = accept(self.tcp.as_ref()) => match door.ask(remote.ip(), true) {
+                (stream, remote) = accept(self.tcp.as_ref()) => match tcp_door.ask(remote.ip(), true) {
                     Answer::Enter(place) => {
                         let (shared, places, shutdown) = (Arc::clone(&self.shared), Arc::clone(&places), shutdown.clone());
                         tasks.spawn(async move { shake_tcp_hands(shared, (stream, remote), place, places, shutdown, drain).await });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use central_router::listener::MAX_HANDSHAKES_PER_ADDRESS;
 use central_router::pki;
 use federation_proto::chunk::{self, Chunk, ChunkDecoder, Kind};
 use federation_proto::control::{EdgeMessage, NackReason, RouterMessage, router_message};
@@ -221,6 +222,23 @@ async fn who_is_no_edge_does_not_get_in() {
     }
     drop(nameless);
     Client::welcomed(&site, &up, "us").await.ships("us", 0..1).await;
+    up.stop().await;
+}
+
+/// Connections over TCP that say nothing take no place from QUIC: not even that of their own address.
+#[tokio::test(flavor = "multi_thread")]
+async fn mute_connections_keep_no_quic_out() {
+    let site = Site::new("");
+    let up = site.start().await;
+    let mut mute = Vec::new();
+    for _ in 0..=MAX_HANDSHAKES_PER_ADDRESS {
+        mute.push(TcpStream::connect(up.ready.listen).await.unwrap());
+    }
+    // They are taken one after the other: all places are held when the last is sent away.
+    let refused = tokio::time::timeout(PATIENCE, mute.last_mut().unwrap().read(&mut [0])).await.expect("one is too many");
+    assert!(matches!(refused, Ok(0) | Err(_)), "{refused:?}");
+    site.connect(&up, "us").await.goes_on("us", 0).await;
+    drop(mute);
     up.stop().await;
 }
 
