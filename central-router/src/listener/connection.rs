@@ -412,7 +412,7 @@ pub(super) fn clock() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "driver: a certificate's dates are wall-clock dates")]
-fn wall_clock() -> SystemTime {
+pub(super) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

@@ -1,10 +1,12 @@
 //! Who this router is, and whose certificates it believes: on a handshake, and for as long as the connection lasts.
 //!
 //! Certificate, key and authority are read again when one of their files changes: new handshakes use them at once, and live connections
-//! are judged by them again. Files that do not fit each other (one was written before the other) change nothing until they do.
+//! are judged by them again. Files that do not fit each other (one was written before the other), or a certificate outside its dates,
+//! change nothing until they do, or it is not.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use federation_proto::chunk;
@@ -19,6 +21,7 @@ use service::tls::{SpiffeKind, TlsFiles, expires_at, spiffe_id_of};
 use tokio::sync::watch;
 
 use super::ListenError;
+use super::connection::wall_clock;
 use crate::pki::TRUST_DOMAIN;
 use crate::session::Violation;
 use service::watched::{Refresh, Watched};
@@ -54,9 +57,14 @@ impl Trust {
         let paths = vec![files.ca.clone(), files.cert.clone(), files.key.clone()];
         let private_key = files.key.clone();
         let files = files.clone();
+        // A start with a certificate outside its dates is warned of, and waits for another; it is never changed to one.
+        let is_running = AtomicBool::new(false);
         let load = move || {
             let crypto = QuicServerConfig::try_from(files.server_config(&[ALPN])?).map_err(|error| ListenError::Quic(error.to_string()))?;
             let tcp_crypto = files.server_config(&[chunk::ALPN])?;
+            if is_running.swap(true, Ordering::Relaxed) {
+                files.valid_at(wall_clock())?;
+            }
             Ok(Loaded { crypto: Arc::new(crypto), tcp_crypto, verifier: files.client_verifier()? })
         };
         Watched::open(paths, load, |_, _| false).map(|files| Self { files, private_key })

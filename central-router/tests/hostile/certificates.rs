@@ -129,19 +129,19 @@ async fn revocation_reaches_live_connections() {
 }
 
 /// A router's certificate that is replaced serves new handshakes without a restart, live connections go on; while certificate and key
-/// do not fit each other the ones before are used, and `/readyz` says which file is at fault.
+/// do not fit each other, or the certificate is outside its dates, the ones before are used, and `/readyz` says which file is at fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_of_the_router_is_taken_up() {
     let site = Site::new("");
     let up = site.start().await;
     let mut before = site.connect(&up, "us").await;
-    let flaw = Flaw {
+    let flaw = || Flaw {
         uri: Some("spiffe://tributary/router/central"),
         dns: "elsewhere.example",
         usage: ExtendedKeyUsagePurpose::ServerAuth,
         ..Flaw::none()
     };
-    let new = flaw.issue(site.path(), site.path(), &site.path().join("new"));
+    let new = flaw().issue(site.path(), site.path(), &site.path().join("new"));
     std::fs::rename(&new.cert, site.path().join("router.pem")).unwrap();
     up.until("the pair that does not fit is told of", || async { up.failing("tls").await.contains("router.key") }).await;
     site.connect(&up, "eu").await.goes_on("eu", 0).await;
@@ -150,6 +150,11 @@ async fn a_new_certificate_of_the_router_is_taken_up() {
     let dialled = || async { Client::dial_as(up.ready.listen, "elsewhere.example", &identity).await.is_ok() };
     up.until("the new certificate is shown", dialled).await;
     up.until("the complaint is over", || async { up.failing("tls").await.is_empty() }).await;
+    for (from, to, why) in [(now() - DAY, now() - DAY / 2, "expired"), (now() + DAY / 2, now() + DAY, "not valid before")] {
+        Flaw { from, to, dns: "nowhere.example", ..flaw() }.issue(site.path(), site.path(), &site.path().join("router"));
+        up.until("the dates are told of", || async { up.failing("tls").await.contains(why) }).await;
+        assert!(dialled().await, "the certificate before is shown");
+    }
     before.goes_on("us", 0).await;
     up.stop().await;
 }

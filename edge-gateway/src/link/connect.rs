@@ -3,7 +3,7 @@
 //! Where the transport is chosen by itself, QUIC has a head start of [`HEAD_START`]; then TCP is tried beside it, and who is first is used
 //! (as RFC 8305 does with addresses). So a network without UDP costs less than a second, once for each connection.
 //!
-//! Certificate, key and authority are those of the files as they are now; files that are of no use, or a certificate that has expired,
+//! Certificate, key and authority are those of the files as they are now; files that are of no use, or a certificate outside its dates,
 //! change nothing, and [`Dialer::refresh`] says why.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -45,9 +45,6 @@ pub enum ConnectError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// It is no certificate to change to.
-    #[error("{}: has expired: make a new one with `tributary-router pki issue --edge NAME --tenant TENANT`", .0.display())]
-    Expired(std::path::PathBuf),
     /// The certificates are of no use for QUIC.
     #[error("ship.tls: {0}")]
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
@@ -138,13 +135,13 @@ impl Dialer {
     pub(super) fn new(ship: &Ship) -> Result<Self, ConnectError> {
         let files = ship.tls.clone();
         let paths = vec![files.ca.clone(), files.cert.clone(), files.key.clone()];
-        // Started with an expired certificate, an edge says so and waits for another; it does not change to one.
+        // Started with a certificate outside its dates, an edge says so and waits for another; it does not change to one.
         let is_running = AtomicBool::new(false);
-        let load = move || {
+        let load = move || -> Result<_, ConnectError> {
             let identity =
                 Identity { quic: client_config(&files)?, tcp: files.client_config(&[chunk::ALPN])?, expires: files.expires_at()? };
-            if is_running.swap(true, Ordering::Relaxed) && identity.expires <= clock::wall() {
-                return Err(ConnectError::Expired(files.cert.clone()));
+            if is_running.swap(true, Ordering::Relaxed) {
+                files.valid_at(clock::wall())?;
             }
             Ok(identity)
         };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use service::tls::{ListenerTls, TlsError};
@@ -11,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::socket::{self, SocketFile};
+use crate::clock;
 use crate::config::{Address, Listener, Protocol};
 use crate::identity::Accepts;
 
@@ -82,7 +84,16 @@ impl Tls {
         let Some(tls) = listener.tls.clone() else { return Ok(None) };
         let paths = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
         let failed = |error| ListenError::Tls { key: listener.key.clone(), error };
-        let files = Watched::open(paths, move || tls.server_config(ALPN), |_, _| false).map_err(failed)?;
+        // A start with a certificate outside its dates is warned of; it is never changed to one.
+        let is_running = AtomicBool::new(false);
+        let load = move || -> Result<_, TlsError> {
+            let config = tls.server_config(ALPN)?;
+            if is_running.swap(true, Ordering::Relaxed) {
+                tls.valid_at(clock::wall())?;
+            }
+            Ok(config)
+        };
+        let files = Watched::open(paths, load, |_, _| false).map_err(failed)?;
         Ok(Some(Self { key: listener.key.clone(), files }))
     }
 

@@ -148,7 +148,8 @@ async fn an_unknown_token_is_refused_and_counted() {
     victim.stop().await;
 }
 
-/// A listener's certificate that is replaced is shown from the next connection on; a file that is no certificate leaves it as it was.
+/// A listener's certificate that is replaced is shown from the next connection on; a file that is no certificate, or one outside its
+/// dates, leaves it as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_certificate_is_shown() {
     let victim = victim().await;
@@ -162,6 +163,12 @@ async fn a_replaced_certificate_is_shown() {
     let files = victim.pki.issue("otlp", names(&[], &["edge.test"]));
     let second = shown().await;
     assert_ne!(second, first);
+    for (from, to) in [(2001, 2002), (2990, 2991)] {
+        let mut params = names(&[], &["edge.test"]);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        victim.pki.issue("otlp", params);
+        assert_eq!(shown().await, second, "{from} to {to}");
+    }
     std::fs::write(files.cert, "nothing").unwrap();
     assert_eq!(shown().await, second);
     victim.stop().await;

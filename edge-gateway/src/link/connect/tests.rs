@@ -46,7 +46,7 @@ fn certificates_are_read_again() {
     let second = dialer.expires_unix_seconds();
     assert!(second > first);
     issue(dir.path(), &issuer, 2001);
-    assert!(matches!(dialer.refresh(), Refresh::Kept(why) if why.contains("edge.pem") && why.contains("has expired")));
+    assert!(matches!(dialer.refresh(), Refresh::Kept(why) if why.contains("edge.pem") && why.contains("expired at")));
     fs::write(dir.path().join("edge.pem"), "nothing").unwrap();
     assert!(matches!(dialer.refresh(), Refresh::Kept(why) if why.contains("edge.pem")));
     fs::remove_file(dir.path().join("edge.key")).unwrap();
