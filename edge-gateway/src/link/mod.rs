@@ -73,8 +73,10 @@ const MOVE_GRACE: Duration = Duration::from_secs(5);
 const ESCAPE_PAUSE: Duration = Duration::from_millis(250);
 /// Between looks at the files of `ship.tls`.
 const LOOK: Duration = Duration::from_secs(2);
-/// A connection with a new certificate is the one to use when it has held for this long.
+/// A connection is one to move to when it has held for this long.
 const PROVEN: Duration = Duration::from_secs(1);
+/// The same on an escape: rows wait.
+const PROVEN_IN_HASTE: Duration = Duration::from_millis(300);
 
 /// What the link shares with the rest of the edge.
 pub struct Shared {
@@ -307,23 +309,25 @@ impl Link {
         }
     }
 
+    /// A connection to move to: one that holds, as a router that refuses our certificate says so only after the handshake.
     async fn dial_for(&self, purpose: Purpose, endpoint: &Endpoint) -> Result<Line, ConnectError> {
-        match purpose {
-            Purpose::Escape | Purpose::Return => self.dialer.dial(endpoint).await,
-            Purpose::Upgrade => self.dialer.dial_over(endpoint, Transport::Quic).await,
-            Purpose::Renew => {
-                let mut line = self.dialer.dial(endpoint).await?;
-                if line.holds(PROVEN).await {
-                    return Ok(line);
-                }
-                tracing::warn!(
-                    endpoint = endpoint.address,
-                    "the router does not take the new certificate; the connection with the old one stays"
-                );
-                metrics::counter!("tributary_edge_certificate_changes_total", "outcome" => "refused").increment(1);
-                Err(ConnectError::Unusable { address: endpoint.address.clone(), why: "the new certificate is not taken".to_owned() })
-            }
+        let mut line = match purpose {
+            Purpose::Escape | Purpose::Return | Purpose::Renew => self.dialer.dial(endpoint).await?,
+            Purpose::Upgrade => self.dialer.dial_over(endpoint, Transport::Quic).await?,
+        };
+        let proven = if purpose == Purpose::Escape { PROVEN_IN_HASTE } else { PROVEN };
+        if line.holds(proven).await {
+            return Ok(line);
         }
+        if purpose == Purpose::Renew {
+            tracing::warn!(
+                endpoint = endpoint.address,
+                "the router does not take the new certificate; the connection with the old one stays"
+            );
+            metrics::counter!("tributary_edge_certificate_changes_total", "outcome" => "refused").increment(1);
+        }
+        let why = "the router ended the connection after the handshake; its log says why";
+        Err(ConnectError::Unusable { address: endpoint.address.clone(), why: why.to_owned() })
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use edge_gateway::Edge;
 use edge_gateway::config::{Config, Endpoint};
+use edge_gateway::link::Transport;
 use service::shutdown::Shutdown;
+use service::tls::TlsFiles;
 
 use super::router::{Answer, Router};
 use super::support::*;
@@ -149,5 +151,26 @@ async fn a_certificate_that_is_refused_costs_no_connection() {
     assert_eq!(post_logs(&edge, 10..20).await, 200);
     eventually("the router acks", || shipped(&edge) == 20).await;
     assert_eq!((router.seen.lock().hellos.len(), edge.ledger()["link"]["connections"].as_u64()), (1, Some(1)));
+    stop(edge).await;
+}
+
+/// A preferred router that shakes hands and then refuses the edge is not moved to, however often it is probed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_refuses_the_edge_is_not_returned_to() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let mut stranger = Pki::new();
+    stranger.router = TlsFiles { ca: stranger.edge.ca.clone(), ..pki.router.clone() };
+    let (first, second) = (Router::acks_all(&stranger), Router::acks_all(&pki));
+    let mut both = config(&pki, data.path(), first.address, RECEIVE);
+    both.ship.return_after = Duration::ZERO;
+    both.ship.transport = Some(Transport::Quic);
+    also(&mut both, &second);
+    let edge = Edge::start(both).await.unwrap();
+    assert_eq!(post_logs(&edge, 0..10).await, 200);
+    eventually("the second router acks", || shipped(&edge) == 10).await;
+    let failures = |edge: &Edge| edge.ledger()["link"]["endpoints"][0]["failures"].as_u64().unwrap();
+    let before = failures(&edge);
+    eventually("a probe of the first counts as failed", || failures(&edge) > before).await;
+    assert_eq!((second.seen.lock().hellos.len(), edge.ledger()["link"]["connections"].as_u64()), (1, Some(1)));
     stop(edge).await;
 }
