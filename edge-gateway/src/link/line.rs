@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use federation_proto::control::{EdgeMessage, RouterMessage};
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use super::Shared;
 use super::quic::Quic;
@@ -17,6 +19,9 @@ use crate::shipper::Chunk;
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A router that does not take a word from us within this is stuck.
 pub(super) const SAY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Control bytes that may wait: a router that leaves more unread is stuck.
+pub(super) const MOST_URGENT: usize = 1 << 20;
 
 /// Which transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +58,23 @@ pub(super) enum Event {
     Ended(End),
 }
 
+/// Control bytes to be written, and over TCP words about streams: before data. Also whether they are the last.
+#[derive(Default)]
+pub(super) struct Urgent {
+    pub(super) bytes: Mutex<(Vec<u8>, bool)>,
+    pub(super) more: Notify,
+}
+
+impl Urgent {
+    /// Gives the bytes that wait.
+    pub(super) fn put(&self, put: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let mut waiting = self.bytes.lock();
+        put(&mut waiting.0);
+        self.more.notify_one();
+        waiting.0.len()
+    }
+}
+
 /// A connection over either.
 pub(super) enum Line {
     Quic(Box<Quic>),
@@ -67,10 +89,10 @@ impl Line {
         }
     }
 
-    /// Says it on the control stream.
-    pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
+    /// Says it on the control stream, without waiting for it to leave.
+    pub(super) fn say(&self, message: &EdgeMessage) -> Result<(), End> {
         match self {
-            Self::Quic(quic) => quic.say(message).await,
+            Self::Quic(quic) => quic.say(message),
             Self::Tcp(tcp) => tcp.say(message),
         }
     }

@@ -3,6 +3,9 @@
 //! Batch bytes are written by short tasks, one chunk each, so that a stream that the router does not read holds up no other. What is
 //! written and not acknowledged is bounded by what the link carries in a moment ([`super::window`]), so that what is fresh or of a high
 //! class does not queue behind megabytes on a slow one.
+//!
+//! That bound is for all streams together: while it is reached by what a router that is gone does not acknowledge, no word of control
+//! leaves. So control has a task of its own, for which [`MOST_URGENT`] bytes may wait, and nobody waits for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Shared;
-use super::line::{Event, SAY_TIMEOUT};
+use super::line::{Event, MOST_URGENT, SAY_TIMEOUT, Urgent};
 use super::talk::{End, Outcome};
 use super::window::Window;
 use crate::clock;
@@ -54,7 +57,9 @@ enum Done {
 pub(super) struct Quic {
     endpoint: Endpoint,
     connection: Connection,
-    control: SendStream,
+    urgent: Arc<Urgent>,
+    /// Ends with what keeps control from being written.
+    speaking: JoinHandle<End>,
     heard: mpsc::Receiver<Result<RouterMessage, String>>,
     listening: JoinHandle<()>,
     writes: JoinSet<(Chunk, Done)>,
@@ -68,6 +73,7 @@ pub(super) struct Quic {
 impl Drop for Quic {
     fn drop(&mut self) {
         self.listening.abort();
+        self.speaking.abort();
     }
 }
 
@@ -79,15 +85,17 @@ impl Quic {
         let _ = control.set_priority(CONTROL_PRIORITY);
         let (hear, heard) = mpsc::channel(MESSAGES_AHEAD);
         let listening = tokio::spawn(listen(answers, hear));
+        let urgent = Arc::<Urgent>::default();
+        let speaking = tokio::spawn(speak(control, Arc::clone(&urgent), connection.clone()));
         let (heard_of, window) = ((0, clock::now()), Window::new(clock::now()));
         connection.set_send_window(window.bytes());
-        Ok(Self { endpoint, connection, control, heard, listening, writes: JoinSet::new(), open: HashMap::new(), heard_of, window })
+        let (writes, open) = (JoinSet::new(), HashMap::new());
+        Ok(Self { endpoint, connection, urgent, speaking, heard, listening, writes, open, heard_of, window })
     }
 
-    pub(super) async fn say(&mut self, message: &EdgeMessage) -> Result<(), End> {
+    pub(super) fn say(&self, message: &EdgeMessage) -> Result<(), End> {
         let frame = encode_control(message).map_err(|error| End::new(CloseCode::Internal, error.to_string()))?;
-        let said = tokio::time::timeout(SAY_TIMEOUT, self.control.write_all(&frame)).await;
-        said.map_err(|_| End::new(CloseCode::Timeout, "the router does not read what it is told"))?.map_err(|_| self.gone())
+        if self.urgent.put(|out| out.extend_from_slice(&frame)) > MOST_URGENT { Err(unread()) } else { Ok(()) }
     }
 
     pub(super) fn write(&mut self, shared: &Arc<Shared>, chunk: Chunk) {
@@ -118,6 +126,7 @@ impl Quic {
                     }
                     Err(error) => return Event::Ended(End::new(CloseCode::Internal, format!("a batch could not be written: {error}"))),
                 },
+                ended = &mut self.speaking => return Event::Ended(ended.unwrap_or_else(|_| self.gone())),
                 _ = self.connection.closed() => return Event::Ended(self.gone()),
             }
         }
@@ -185,8 +194,32 @@ impl Quic {
     }
 
     fn gone(&self) -> End {
-        let why = self.connection.close_reason().map_or_else(|| "the control stream ended".to_owned(), |reason| reason.to_string());
-        End::new(CloseCode::Drain, why)
+        gone(&self.connection)
+    }
+}
+
+fn gone(connection: &Connection) -> End {
+    let why = connection.close_reason().map_or_else(|| "the control stream ended".to_owned(), |reason| reason.to_string());
+    End::new(CloseCode::Drain, why)
+}
+
+fn unread() -> End {
+    End::new(CloseCode::Timeout, "the router does not read what it is told")
+}
+
+/// Writes the control stream, for as long as that is possible.
+async fn speak(mut control: SendStream, urgent: Arc<Urgent>, connection: Connection) -> End {
+    loop {
+        let bytes = std::mem::take(&mut urgent.bytes.lock().0);
+        if bytes.is_empty() {
+            urgent.more.notified().await;
+            continue;
+        }
+        match tokio::time::timeout(SAY_TIMEOUT, control.write_all(&bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return gone(&connection),
+            Err(_) => return unread(),
+        }
     }
 }
 

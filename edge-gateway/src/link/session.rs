@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
 
     async fn converse(&mut self, stop: &Shutdown) -> Result<(), End> {
         loop {
-            let wake_at = self.act().await?;
+            let wake_at = self.act()?;
             let listened = self.listen_for_silence();
             tokio::select! {
                 event = self.line.next() => self.take_in(event)?,
@@ -66,12 +66,12 @@ impl<'a> Session<'a> {
     }
 
     /// Does what there is to do; says when to look again.
-    async fn act(&mut self) -> Result<Option<Instant>, End> {
+    fn act(&mut self) -> Result<Option<Instant>, End> {
         loop {
             match self.decide() {
                 Do::Say(message) => {
                     self.observe_wire();
-                    self.line.say(&message).await?;
+                    self.line.say(&message)?;
                 }
                 Do::Write(chunk) => self.line.write(self.shared, chunk),
                 Do::Reset(attempt) => self.line.reset(attempt),

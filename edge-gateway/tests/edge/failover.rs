@@ -6,6 +6,7 @@ use std::time::Duration;
 use edge_gateway::Edge;
 use edge_gateway::config::{Config, Endpoint};
 use edge_gateway::link::Transport;
+use prost::Message;
 use service::shutdown::Shutdown;
 use service::tls::TlsFiles;
 
@@ -60,7 +61,7 @@ async fn a_transport_that_is_set_is_kept() {
     let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
     let quic = Router::acks_all(&pki);
     let mut config = config(&pki, data.path(), quic.address, RECEIVE);
-    config.ship.transport = Some(edge_gateway::link::Transport::Tcp);
+    config.ship.transport = Some(Transport::Tcp);
     let edge = Edge::start(config).await.unwrap();
     assert_eq!(post_logs(&edge, 0..10).await, 200);
     eventually("it fails over TCP alone", || edge.ledger()["link"]["error"].as_str().is_some_and(|why| why.contains("(TCP)"))).await;
@@ -88,6 +89,29 @@ async fn a_dead_router_is_left_in_time() {
     let took = died.elapsed();
     assert!(took <= FAILOVER, "the failover took {took:?}");
     eventually("all rows are acked", || shipped(&edge) == sent).await;
+    stop(edge).await;
+}
+
+/// The same when what the dead router does not acknowledge has taken all of the send window, so that no word to it leaves either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_router_is_left_in_time_with_a_full_window() {
+    let (pki, data) = (Pki::new(), tempfile::tempdir().unwrap());
+    let (first, second) = (Router::acks_all(&pki), Router::acks_all(&pki));
+    let mut both = config(&pki, data.path(), first.address, RECEIVE);
+    also(&mut both, &second);
+    let edge = Edge::start(both).await.unwrap();
+    assert_eq!(post_logs(&edge, 0..10).await, 200);
+    eventually("the first router acks", || shipped(&edge) == 10).await;
+    let mut large = traces(1);
+    large.resource_spans[0].scope_spans[0].spans[0].name = noise(1 << 20);
+    let large = large.encode_to_vec();
+    first.vanish();
+    let died = tokio::time::Instant::now();
+    assert_eq!(http(http_at(&edge), "/v1/traces", &[PROTOBUF], &large).await.status, 200);
+    eventually("the second router is told of the edge", || !second.seen.lock().hellos.is_empty()).await;
+    let took = died.elapsed();
+    assert!(took <= FAILOVER, "the failover took {took:?}");
+    eventually("the large batch is acked", || account(&edge.ledger(), "shared", "traces")["shipped"] == 1).await;
     stop(edge).await;
 }
 

@@ -22,17 +22,15 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::client::TlsStream;
 
-use self::tasks::{Done, Outgoing, Piece, Read, Urgent, give, listen, write};
+use self::tasks::{Done, Outgoing, Piece, Read, give, listen, write};
 use super::Shared;
-use super::line::{Event, IDLE_TIMEOUT};
+use super::line::{Event, IDLE_TIMEOUT, MOST_URGENT, Urgent};
 use super::talk::{End, Outcome};
 use crate::clock;
 use crate::shipper::Chunk;
 
 pub(super) use self::counted::Counted;
 
-/// Control bytes that may wait: a router that leaves more unread is stuck.
-const MOST_URGENT: usize = 1 << 20;
 /// What was read and is not taken in.
 const EVENTS_AHEAD: usize = 16;
 /// Chunks between the tasks.

@@ -11,11 +11,12 @@ use federation_proto::frame::{CloseCode, ControlDecoder};
 use parking_lot::Mutex;
 use segment_log::ReadError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Tls;
 use crate::clock;
 use crate::link::Shared;
+use crate::link::line::Urgent;
 use crate::link::talk::End;
 use crate::shipper::Chunk;
 
@@ -47,22 +48,6 @@ pub(super) enum Read {
     /// The router has all of that stream, or wants no more of it.
     Over(u64),
     Ended(End),
-}
-
-/// Control, and words about streams: before data.
-#[derive(Default)]
-pub(super) struct Urgent {
-    pub(super) bytes: Mutex<(Vec<u8>, bool)>,
-    pub(super) more: Notify,
-}
-
-impl Urgent {
-    pub(super) fn put(&self, put: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let mut waiting = self.bytes.lock();
-        put(&mut waiting.0);
-        self.more.notify_one();
-        waiting.0.len()
-    }
 }
 
 /// Reads to the end of the connection, or to what is no chunk.
